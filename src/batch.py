@@ -1,0 +1,20 @@
+"""The contract between data and model."""
+
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """N videos with V views each (V is 1 in training and validation).
+
+    A view is one clip in one crop; `clip` is what the network sees before normalisation.
+    """
+
+    clip: Tensor  # N, V, C, T, H, W uint8
+    label: Tensor  # N int64; IGNORE where no frame could be read
+    video_id: Tensor  # N int64: position in the phase's list of videos
+    unreadable: NotRequired[list[str]]  # one message for each video that was left out (data.on_error=skip)
+
+
+IGNORE = -100  # the label that cross-entropy passes over

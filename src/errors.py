@@ -1,0 +1,23 @@
+"""The errors that are the user's to mend: one line that names the thing, what is wrong, and the mend."""
+
+
+class UserError(Exception):
+    """Something outside the program is wrong; the message alone must be enough to put it right.
+
+    Entry points print it without a traceback and exit with 1.
+    """
+
+
+class UnreadableVideoError(UserError):
+    """A video that cannot be opened or does not give the frames it claims to have."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path}: cannot be read as video ({reason}); replace or remove it, "
+            "or train without such files with data.on_error=skip"
+        )
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it survives the way back from a worker
+        return type(self), (self.path, self.reason)
