@@ -1,0 +1,71 @@
+"""Everything that turns configuration into objects, in one place, before anything slow happens."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from src.config import CONF, register
+from src.errors import UserError
+from src.models.recognizer import Recognizer
+
+
+def compose(overrides: list[str], config_name: str = "train") -> DictConfig:
+    """The configuration that `python -m src.train *overrides` would get."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra_compose(config_name, overrides=overrides)
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Instantiate a `_target_` node.
+
+    Raises:
+        UserError: a constructor refused its arguments (its own one-line reason).
+    """
+    try:
+        return instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{error.full_key or node.get('_target_')}: {cause}") from cause
+        raise
+
+
+def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = None) -> Recognizer:
+    """The network of a configuration, with random weights.
+
+    Args:
+        config: overrides as on the command line (`["model=i3d", "pooling=bert", "data.num_classes=51"]`), or a
+            composed configuration.
+        num_classes: taken from `data.num_classes` where it is not given.
+
+    Raises:
+        UserError: an impossible combination, or an unknown number of classes.
+    """
+    cfg = compose(config) if isinstance(config, list) else config
+    num_classes = num_classes or cfg.data.num_classes
+    if num_classes is None:
+        raise UserError(f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N")
+    head: Callable[..., nn.Module] = build(cfg.pooling.head)
+    backbone = build(cfg.model.backbone)
+    try:
+        return Recognizer(
+            backbone,
+            head,
+            fusion=cfg.pooling.fusion,
+            frames=cfg.model.clip.frames,
+            num_classes=num_classes,
+            dropout=cfg.pooling.dropout,
+            mean=OmegaConf.to_object(cfg.model.mean),
+            std=OmegaConf.to_object(cfg.model.std),
+        )
+    except ValueError as error:
+        raise UserError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
