@@ -1,4 +1,4 @@
-"""From files on disk to lists of videos: what is in a data set, which class, which source, which side of the split.
+"""From files on disk to lists of videos: which there are, of which class, source and side of the split.
 
 A reader is a function that returns `Lists`; adding a data set is one such function and one file in conf/data.
 """
@@ -18,8 +18,9 @@ from src.errors import UserError
 
 log = logging.getLogger(__name__)
 
-VIDEO_ENDINGS = frozenset(
-    ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv".split()
+VIDEO_ENDINGS = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"),
 )
 UCF_GROUP = r"^(.+_g\d+)_c\d+$"  # v_Diving_g01_c03 → v_Diving_g01
 
@@ -58,14 +59,14 @@ def identity(videos: Iterable[Video]) -> dict[str, int | str]:
 def group_holdout(train: Sequence[Video], fraction: float, seed: int) -> tuple[list[Video], list[Video]]:
     """Hold `fraction` of each class out by source group: (kept for training, held out), both in list order.
 
-    No group stands on both sides, and every class keeps training videos: a class whose videos all come from one
-    group is kept whole, with a warning. The same videos, fraction and seed give the same answer whatever their order.
+    No group stands on both sides, and every class keeps training videos: a class that cannot spare a group is
+    kept whole, with a warning. The same videos, fraction and seed give the same answer whatever their order.
 
     Raises:
         UserError: the fraction is not between 0 and 1, or no group can be held out at all.
     """
     if not 0 < fraction < 1:
-        raise UserError(f"held-out fraction {fraction} is not between 0 and 1; 0.1 holds out every tenth video")
+        raise UserError(f"held-out fraction {fraction} is not between 0 and 1; 0.1 is every tenth video")
     total = Counter(video.label for video in train)
     sizes: dict[str, Counter[int]] = defaultdict(Counter)
     for video in train:
@@ -100,7 +101,11 @@ def group_holdout(train: Sequence[Video], fraction: float, seed: int) -> tuple[l
         )
     missing = [label for label in sorted(total) if held[label] == 0]
     if missing:
-        log.warning("%d of %d classes have one source group only and are not held out", len(missing), len(total))
+        log.warning(
+            "%d of %d classes cannot spare a source: none of their videos is held out",
+            len(missing),
+            len(total),
+        )
     kept = [video for video in train if video.group not in chosen]
     return kept, [video for video in train if video.group in chosen]
 
@@ -117,7 +122,8 @@ def folder(
 
     Args:
         root: folder that the paths are relative to.
-        csv: list file, absolute or relative to `root`; its paths are relative to `root`; split is train, val or test.
+        csv: list file, absolute or relative to `root`; its paths are relative to `root`, and its split is
+            train, val or test.
         group_pattern: regular expression searched in a file's name without its ending; what its first group
             matches (the whole match if it has none) is the clip's source. By default UCF101's
             `v_Diving_g01_c03` has the source `v_Diving_g01` and every other file is its own source.
@@ -125,15 +131,15 @@ def folder(
         split_seed: seed of that choice; the choice depends on nothing else.
         name: name of the data set in results.
 
-    Where every class has videos of one source only, nothing can be held out by source: then every file counts as its own
-    source, with a warning, because clips of one source stand on both sides of the split.
+    Where every class has videos of one source only, nothing can be held out by source: then every file counts
+    as its own source, with a warning, because clips of one source stand on both sides of the split.
 
     Raises:
         UserError: folder, list or listed file missing; class with no video; column missing; label unknown.
     """
     base = Path(root)
     if not base.is_dir():
-        raise UserError(f"data folder {root} does not exist; set data.root to the folder that holds the videos")
+        raise UserError(f"data folder {root} does not exist; set data.root to the folder of the videos")
     rows = _read_csv(base, csv) if csv else _scan(base)
     classes = _sorted_labels({row["label"] for row in rows})
     number = {label: i for i, label in enumerate(classes)}
@@ -153,18 +159,19 @@ def folder(
 def _scan(base: Path) -> list[dict[str, str]]:
     """One row for each video file in each folder under `base`."""
     rows = []
-    for directory in sorted(entry for entry in base.iterdir() if entry.is_dir() and entry.name[0] not in "._"):
-        files = sorted(
-            f for f in directory.iterdir() if f.suffix.lower() in VIDEO_ENDINGS and f.name[0] != "." and f.is_file()
-        )
+    for directory in sorted(base.iterdir()):
+        if not directory.is_dir() or directory.name[0] in "._":
+            continue
+        files = sorted(f for f in directory.iterdir() if f.suffix.lower() in VIDEO_ENDINGS)
+        files = [f for f in files if f.is_file() and f.name[0] != "."]
         if not files:
             raise UserError(
                 f"class folder {directory} holds no video; remove it, or fill it with files ending in "
-                + " ".join(sorted(VIDEO_ENDINGS))
+                + " ".join(VIDEO_ENDINGS)
             )
         rows += [_row(f"{directory.name}/{f.name}", directory.name) for f in files]
     if not rows:
-        raise UserError(f"data folder {base} holds no class folders; make one folder per class, or give data.csv")
+        raise UserError(f"data folder {base} holds no class folders; make one per class, or give data.csv")
     return rows
 
 
@@ -182,12 +189,12 @@ def _read_csv(base: Path, csv: str) -> list[dict[str, str]]:
             columns = list(reader.fieldnames or [])
             lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv_module.Error) as error:
-        raise UserError(f"list {file} cannot be read ({error}); set data.csv to a CSV file in UTF-8") from error
+        raise UserError(f"list {file} cannot be read ({error}); data.csv is a CSV file in UTF-8") from error
     missing = [column for column in ("path", "label") if column not in columns]
     if missing:
         raise UserError(
-            f"list {file} has no column {' and no column '.join(missing)} (its first line is {','.join(columns)!r}); "
-            "it must start with path,label and may have group and split"
+            f"list {file} has no column {' and no column '.join(missing)} "
+            f"(its first line is {','.join(columns)!r}); it needs path,label and may have group,split"
         )
     rows = []
     for number, line in lines:
@@ -247,8 +254,8 @@ def _split_by_group(videos: list[Video], fraction: float, seed: int) -> tuple[li
     counts = Counter(video.label for video in videos)
     if all(len(found) == 1 for found in groups.values()) and max(counts.values()) > 1:
         log.warning(
-            "every class has videos of one source only: files are held out one by one, and clips of one source "
-            "stand on both sides, so test results are too good"
+            "every class has videos of one source only: files are held out one by one, so that clips of one "
+            "source stand on both sides and test results are too good"
         )
         videos = [replace(video, group=video.name) for video in videos]
     return group_holdout(videos, fraction, seed)
