@@ -1,0 +1,162 @@
+"""BERT as temporal pooling (Section 3.1), on PyTorch's own transformer layer."""
+
+import functools
+import math
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.models.pooling.head import Head, checked_tokens
+
+CLS_TOKENS = ("learned", "pooled")
+
+
+class Bert(Head):
+    """Pre-norm transformer over [cls, token 1 … token T], read at cls: (N, C, T, H, W) → (N, C).
+
+    layers, heads: transformer layers and attention heads; `heads` must divide `channels`.
+    cls_token: "learned", or "pooled": the mean of the tokens stands in front (Table 2, first row).
+    mask_rate: in training each temporal token is hidden from every query with this probability; cls never is.
+    dropout: on the attention weights and on both residual branches.
+    feedforward_dropout: between the two linear layers of the feed-forward part. The paper says "dropout ratio
+        0.9"; in the authors' release that is the ratio kept, so 0.1 is the default; 0.9 is the paper to the letter.
+    embedding_dropout, output_dropout: on the tokens with their positions, and on what each layer gives.
+    init_std: linear layers start as N(0, init_std) with bias 0 (I3D: 0.02); None keeps PyTorch's default.
+    normalize_tokens: tokens are brought to length 1 first (I3D).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        layers: int = 1,
+        heads: int = 8,
+        cls_token: Literal["learned", "pooled"] = "learned",
+        mask_rate: float = 0.2,
+        dropout: float = 0.1,
+        feedforward_dropout: float = 0.1,
+        embedding_dropout: float = 0.1,
+        output_dropout: float = 0.1,
+        init_std: float | None = None,
+        normalize_tokens: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(channels, heads, layers, cls_token, mask_rate)
+        self.out_channels = channels
+        self.length = length
+        self.mask_rate = mask_rate
+        self.normalize_tokens = normalize_tokens
+        self.cls = nn.Parameter(torch.empty(1, 1, channels)) if cls_token == "learned" else None
+        self.positions = nn.Parameter(torch.empty(1, length + 1, channels))
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.layers = nn.ModuleList(
+            _layer(channels, heads, dropout, feedforward_dropout) for _ in range(layers)
+        )
+        self.output_dropout = nn.Dropout(output_dropout)
+        self._initialize(init_std)
+
+    def _initialize(self, std: float | None) -> None:
+        nn.init.normal_(self.positions, std=0.02)
+        if self.cls is not None:
+            nn.init.normal_(self.cls, std=0.02)
+        for layer in self.blocks():
+            # Query, key and value lie in one tensor, which PyTorch fills otherwise than three linear layers.
+            attention = layer.self_attn
+            linears = [
+                (attention.in_proj_weight, attention.in_proj_bias),
+                (attention.out_proj.weight, attention.out_proj.bias),
+                (layer.linear1.weight, layer.linear1.bias),
+                (layer.linear2.weight, layer.linear2.bias),
+            ]
+            for weight, bias in linears:
+                if std is None:
+                    bound = 1 / math.sqrt(weight.shape[1])
+                    nn.init.uniform_(weight, -bound, bound)
+                    nn.init.uniform_(bias, -bound, bound)
+                else:
+                    nn.init.normal_(weight, std=std)
+                    nn.init.zeros_(bias)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        hidden = self.draw_mask(feature_map) if self.training and self.mask_rate > 0 else None
+        sequence = self.embed(feature_map, hidden)
+        for layer in self.blocks():
+            sequence = self.output_dropout(layer(sequence, src_key_padding_mask=hidden))
+        return sequence[:, 0]
+
+    def blocks(self) -> list[nn.TransformerEncoderLayer]:
+        """The transformer layers, first to last."""
+        return [cast(nn.TransformerEncoderLayer, layer) for layer in self.layers]
+
+    def draw_mask(self, feature_map: Tensor) -> Tensor:
+        """Which of cls and the T tokens no query may see: bool (N, T + 1), never true for cls."""
+        shape = (feature_map.shape[0], self.length + 1)
+        hidden = torch.rand(shape, device=feature_map.device) < self.mask_rate
+        hidden[:, 0] = False
+        return hidden
+
+    def embed(self, feature_map: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Cls in front of the tokens, with positions: (N, C, T, H, W) → (N, T + 1, C).
+
+        A pooled cls is the mean of the tokens that are not hidden, so that hidden ones have no way in.
+        """
+        tokens = checked_tokens(feature_map, self.length, "bert")
+        if self.normalize_tokens:
+            tokens = F.normalize(tokens, dim=2)
+        if self.cls is not None:
+            cls = self.cls.expand(len(tokens), -1, -1)
+        elif hidden is None:
+            cls = tokens.mean(dim=1, keepdim=True)
+        else:
+            seen = ~hidden[:, 1:, None]  # (N, T + 1) → (N, T, 1)
+            count = seen.sum(dim=1, keepdim=True).clamp(min=1)
+            cls = tokens.masked_fill(~seen, 0).sum(dim=1, keepdim=True) / count
+        sequence: Tensor = self.embedding_dropout(torch.cat([cls, tokens], dim=1) + self.positions)
+        return sequence
+
+    @torch.no_grad()
+    def attention(self, feature_map: Tensor) -> Tensor:
+        """What each position looks at, without masking or dropout: (N, layers, heads, T + 1, T + 1).
+
+        Rows are queries and sum to 1; row and column 0 belong to cls. Meant for pictures, in eval mode.
+        """
+        training = self.training
+        self.eval()
+        sequence, weights = self.embed(feature_map), []
+        for layer in self.blocks():
+            normed = layer.norm1(sequence)
+            weights.append(layer.self_attn(normed, normed, normed, average_attn_weights=False)[1])
+            sequence = layer(sequence)
+        self.train(training)
+        return torch.stack(weights, dim=1)
+
+
+def _layer(
+    channels: int, heads: int, dropout: float, feedforward_dropout: float
+) -> nn.TransformerEncoderLayer:
+    layer = nn.TransformerEncoderLayer(
+        channels,
+        heads,
+        dim_feedforward=4 * channels,
+        dropout=dropout,
+        # A function: of nn.GELU(approximate="tanh") PyTorch's inference fast path makes the exact GELU.
+        activation=functools.partial(F.gelu, approximate="tanh"),
+        batch_first=True,
+        norm_first=True,
+    )
+    layer.dropout.p = feedforward_dropout  # the only one that stands inside the feed-forward part
+    return layer
+
+
+def _check(channels: int, heads: int, layers: int, cls_token: str, mask_rate: float) -> None:
+    if heads < 1 or channels % heads:
+        fits = [n for n in range(1, min(channels, 16) + 1) if channels % n == 0]
+        raise ValueError(f"bert: {heads} heads do not divide a width of {channels}; {fits} do")
+    if layers < 1:
+        raise ValueError(f"bert: layers={layers} does not work, it takes at least 1")
+    if cls_token not in CLS_TOKENS:
+        raise ValueError(f"bert: cls_token={cls_token} does not exist, {' and '.join(CLS_TOKENS)} do")
+    if not 0 <= mask_rate < 1:
+        raise ValueError(f"bert: mask_rate={mask_rate} is no probability; it takes 0 up to, not including, 1")

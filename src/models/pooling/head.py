@@ -1,0 +1,27 @@
+"""What every temporal head is: a feature map in, one vector out."""
+
+from torch import Tensor, nn
+
+
+class Head(nn.Module):
+    """Maps a feature map (N, C, T, H, W) to (N, `out_channels`).
+
+    A head is built as `Head(channels, length, **arguments)`: `channels` is C and `length` is T.
+    """
+
+    out_channels: int
+
+
+def tokens(feature_map: Tensor) -> Tensor:
+    """One token per time step: the spatial average, (N, C, T, H, W) → (N, T, C)."""
+    return feature_map.mean(dim=(3, 4)).transpose(1, 2)  # (N, C, T) → (N, T, C)
+
+
+def checked_tokens(feature_map: Tensor, length: int, head: str) -> Tensor:
+    """`tokens`, for a head whose weights belong to exactly `length` time steps; ValueError for another T."""
+    if feature_map.shape[2] != length:
+        raise ValueError(
+            f"{head} was built for {length} time steps and the feature map has {feature_map.shape[2]}; "
+            "build the recognizer for this number of frames, or use average pooling, which takes any"
+        )
+    return tokens(feature_map)

@@ -1,0 +1,19 @@
+"""Recurrent pooling."""
+
+from torch import Tensor, nn
+
+from src.models.pooling.head import Head, tokens
+
+
+class Lstm(Head):
+    """A stacked LSTM over the tokens, read at the last step: (N, C, T, H, W) → (N, `hidden`), for any T."""
+
+    def __init__(self, channels: int, length: int, hidden: int = 450, layers: int = 2) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(channels, hidden, num_layers=layers, batch_first=True)
+        self.out_channels = hidden
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        outputs, _ = self.lstm(tokens(feature_map))  # (N, T, C) → (N, T, hidden)
+        last: Tensor = outputs[:, -1]
+        return last

@@ -1,0 +1,89 @@
+"""The whole network: backbone → feature maps → fusion and temporal head → dropout → classifier."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from src.models.pooling.fusion import FUSIONS, HeadMaker
+
+
+class Backbone(Protocol):
+    """What a backbone offers: a module that gives one feature map per pathway and declares their sizes."""
+
+    channels: tuple[int, ...]
+
+    def lengths(self, frames: int) -> tuple[int, ...]:
+        """Time steps of each pathway's last feature map for a clip of `frames` frames."""
+
+    def __call__(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Normalised clip (N, C, T, H, W) → feature maps (N, Ci, Ti, Hi, Wi)."""
+
+
+class Recognizer(nn.Module):
+    """Clips in, class scores out.
+
+    backbone: see `Backbone`.
+    head: called as `head(channels=…, length=…)` once per pathway (fusion="late") or once (fusion="early").
+    frames: length T of the clips; heads have weights per time step.
+    dropout: rate in front of the classifier.
+    mean, std: per input channel, on a 0..1 scale; uint8 clips are normalised with them, on the device.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: HeadMaker,
+        *,
+        fusion: str,
+        frames: int,
+        num_classes: int,
+        dropout: float,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion={fusion} does not exist, {' and '.join(FUSIONS)} do")
+        if num_classes < 1:
+            raise ValueError(f"num_classes={num_classes} does not work, it takes at least 1")
+        self.backbone = backbone
+        declared = cast(Backbone, backbone)
+        self.pooling = FUSIONS[fusion](head, declared.channels, declared.lengths(frames))
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(self.pooling.out_channels, num_classes)
+        nn.init.xavier_uniform_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+        # Settings, not weights: they come from the configuration and stay out of checkpoints.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1, 1), persistent=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (N, C, T, H, W), uint8 or already normalised floating point → logits (N, classes)."""
+        logits: Tensor = self.classifier(self.dropout(self.pooling(self.features(clip))))
+        return logits
+
+    def features(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """The last feature map of each pathway, (N, Ci, Ti, Hi, Wi); takes the clips that `forward` takes."""
+        maps: tuple[Tensor, ...] = self.backbone(self.normalize(clip))
+        return maps
+
+    def normalize(self, clip: Tensor) -> Tensor:
+        """uint8 clips become (x / 255 − mean) / std; floating-point clips count as normalised and stay.
+
+        Raises ValueError for another shape, number of channels or type.
+        """
+        if clip.ndim != 5 or clip.shape[1] != len(self.mean):
+            raise ValueError(
+                f"a clip is (N, {len(self.mean)}, T, H, W) for this network, not {tuple(clip.shape)}"
+            )
+        if clip.is_floating_point():
+            return clip
+        if clip.dtype != torch.uint8:
+            raise ValueError(f"a clip is uint8 or normalised floating point, not {clip.dtype}")
+        # The same in one pass over the clip.
+        return torch.addcmul(-self.mean / self.std, clip.to(self.mean.dtype), 1 / (255 * self.std))
