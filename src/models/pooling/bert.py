@@ -21,7 +21,7 @@ class Bert(Head):
     mask_rate: in training each temporal token is hidden from every query with this probability; cls never is.
     dropout: on the attention weights and on both residual branches.
     feedforward_dropout: between the two linear layers of the feed-forward part. The paper says "dropout ratio
-        0.9"; in the authors' release that is the ratio kept, so 0.1 is the default; 0.9 is the paper to the letter.
+        0.9"; in the authors' release that is the ratio kept, so 0.1 is the default; 0.9 stays in reach.
     embedding_dropout, output_dropout: on the tokens with their positions, and on what each layer gives.
     init_std: linear layers start as N(0, init_std) with bias 0 (I3D: 0.02); None keeps PyTorch's default.
     normalize_tokens: tokens are brought to length 1 first (I3D).
