@@ -53,7 +53,9 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
     cfg = compose(config) if isinstance(config, list) else config
     num_classes = num_classes or cfg.data.num_classes
     if num_classes is None:
-        raise UserError(f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N")
+        raise UserError(
+            f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N"
+        )
     head: Callable[..., nn.Module] = build(cfg.pooling.head)
     backbone = build(cfg.model.backbone)
     try:
@@ -69,3 +71,13 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
         )
     except ValueError as error:
         raise UserError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
+
+
+def build_data(cfg: DictConfig) -> VideoData:
+    """The data of a configuration, lists read and split by its protocol.
+
+    Raises:
+        UserError: something on disk or in the lists is not as it must be.
+    """
+    data: VideoData = build(cfg.data.module, lists=build(cfg.data.lists))
+    return data

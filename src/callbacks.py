@@ -1,0 +1,86 @@
+"""What happens around the training loop: checkpoints that are never half-written, throughput, a line an epoch."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from rich.console import Console
+
+BEST = {"monitor": "val/top1", "mode": "max"}
+
+
+class WholeFileCheckpoints(TorchCheckpointIO):
+    """Checkpoints written under a temporary name and renamed: a killed run leaves the previous one intact."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            torch.save(checkpoint, temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class Throughput(Callback):
+    """Clips per second of the training loop, data loading and validation's pauses counted in and out respectively."""
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.clips, self.start = 0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        clips = batch["clip"]
+        self.clips += clips.shape[0] * clips.shape[1] * trainer.world_size
+        rate = self.clips / (time.perf_counter() - self.start)
+        module.log("clips_per_second", rate, prog_bar=True, on_step=True, on_epoch=False, rank_zero_only=True)
+
+
+class EpochLines(Callback):
+    """One line an epoch on the terminal or in the log."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        values = trainer.callback_metrics
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"train loss {values['train/loss_epoch']:.3f} top1 {100 * values['train/top1']:.1f} %  "
+            f"val loss {values.get('val/loss', float('nan')):.3f} top1 {values.get('val/top1', 0):.1f} %  "
+            f"lr {rate:.1e}  {values['clips_per_second']:.1f} clips/s  {time.perf_counter() - self.start:.0f} s",
+            highlight=False,
+        )
+
+
+def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: bool) -> list[Callback]:
+    """Best and last checkpoint under `folder`/checkpoints, learning rate, throughput, lines, perhaps early stopping.
+
+    Both checkpoints are written when the epoch is over and the schedule has moved, so that resuming is exact.
+    """
+    checkpoints: dict[str, Any] = {
+        "dirpath": folder / "checkpoints",
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    made: list[Callback] = [Throughput(), EpochLines(console), LearningRateMonitor("epoch")]
+    if early_stopping is not None:
+        made.append(EarlyStopping("val/loss", patience=early_stopping, check_on_train_epoch_end=True))
+    if bar:
+        made.append(RichProgressBar(leave=False))
+    best = ModelCheckpoint(filename="best", save_top_k=1, **BEST, **checkpoints)
+    last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **checkpoints)
+    return [*made, best, last]

@@ -1,0 +1,68 @@
+"""Entry points: Hydra around a task, and the user's mistakes told in one line instead of a traceback."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config import CONF, register
+from src.errors import UserError
+
+
+def main(task: Callable[[DictConfig], None], config_name: str = "train") -> None:
+    """Run `task` with the configuration of the command line; exit 1 with one line on the user's mistakes.
+
+    HYDRA_FULL_ERROR=1 asks for the traceback.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets exceptions through, and they are told here
+    register()
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        sys.exit(f"error: {explain(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def explain(error: Exception) -> str:
+    """One line for an error that the user can mend, with the list of what exists."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={choice} does not exist; {group} can be: {', '.join(error.options)}"
+    text = " ".join(str(error).split())
+    if isinstance(error, ConfigCompositionException):
+        if match := re.match(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
+            return _unknown(match[1])
+        if match := re.match(r"Could not override '([^']+)'", text):
+            cause = error.__cause__
+            if isinstance(cause, OmegaConfBaseException) and "not in" not in str(cause):
+                return f"{match[1]}: {' '.join(str(cause).split(chr(10))[0].split())}"
+            return _unknown(match[1])
+    return f"{text} (HYDRA_FULL_ERROR=1 shows where)"
+
+
+def _unknown(key: str) -> str:
+    """Tell that `key` is no option, and which ones stand beside it."""
+    from src.build import compose
+
+    *parents, leaf = key.lstrip("+~").split(".")
+    node = compose([])
+    while parents:
+        below = OmegaConf.select(node, parents[0])
+        if not isinstance(below, DictConfig):
+            break
+        node, _ = below, parents.pop(0)
+    if parents:  # a parent is unknown already
+        leaf = parents[0]
+    where = key.rpartition(leaf)[0].rstrip(".") or "the configuration"
+    return f"{key}: there is no option {leaf} in {where}; there are: {', '.join(sorted(map(str, node)))}"
