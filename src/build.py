@@ -1,17 +1,17 @@
 """Everything that turns configuration into objects, in one place, before anything slow happens."""
 
-from collections.abc import Callable
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from omegaconf import DictConfig
 
 from src.config import CONF, register
+from src.data.datamodule import VideoData
 from src.errors import UserError
+from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
 
 
@@ -35,7 +35,7 @@ def build(node: Any, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{error.full_key or node.get('_target_')}: {cause}") from cause
+            raise UserError(f"{node.get('_target_')}: {cause}") from cause
         raise
 
 
@@ -53,10 +53,8 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
     cfg = compose(config) if isinstance(config, list) else config
     num_classes = num_classes or cfg.data.num_classes
     if num_classes is None:
-        raise UserError(
-            f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N"
-        )
-    head: Callable[..., nn.Module] = build(cfg.pooling.head)
+        raise UserError(f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N")
+    head: HeadMaker = build(cfg.pooling.head)
     backbone = build(cfg.model.backbone)
     try:
         return Recognizer(
@@ -66,8 +64,8 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
             frames=cfg.model.clip.frames,
             num_classes=num_classes,
             dropout=cfg.pooling.dropout,
-            mean=OmegaConf.to_object(cfg.model.mean),
-            std=OmegaConf.to_object(cfg.model.std),
+            mean=list(cfg.model.mean),
+            std=list(cfg.model.std),
         )
     except ValueError as error:
         raise UserError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error

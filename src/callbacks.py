@@ -11,8 +11,6 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
-BEST = {"monitor": "val/top1", "mode": "max"}
-
 
 class WholeFileCheckpoints(TorchCheckpointIO):
     """Checkpoints written under a temporary name and renamed: a killed run leaves the previous one intact."""
@@ -29,7 +27,7 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 
 
 class Throughput(Callback):
-    """Clips per second of the training loop, data loading and validation's pauses counted in and out respectively."""
+    """Clips per second of the training loop, waiting for data included, validation not."""
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.clips, self.start = 0, time.perf_counter()
@@ -67,7 +65,7 @@ class EpochLines(Callback):
 
 
 def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: bool) -> list[Callback]:
-    """Best and last checkpoint under `folder`/checkpoints, learning rate, throughput, lines, perhaps early stopping.
+    """Best and last checkpoint under `folder`/checkpoints, learning rate, throughput, lines, early stopping.
 
     Both checkpoints are written when the epoch is over and the schedule has moved, so that resuming is exact.
     """
@@ -81,6 +79,6 @@ def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: b
         made.append(EarlyStopping("val/loss", patience=early_stopping, check_on_train_epoch_end=True))
     if bar:
         made.append(RichProgressBar(leave=False))
-    best = ModelCheckpoint(filename="best", save_top_k=1, **BEST, **checkpoints)
+    best = ModelCheckpoint(filename="best", save_top_k=1, monitor="val/top1", mode="max", **checkpoints)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **checkpoints)
     return [*made, best, last]

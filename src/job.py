@@ -35,7 +35,7 @@ WORST = 8  # mistakes that are shown with their video
 
 
 def assemble(cfg: DictConfig) -> tuple[Recognition, VideoData]:
-    """The network (with its pretrained weights) and the data of a configuration: all that can be refused at once."""
+    """Network (with pretrained weights) and data of a configuration: all that can be refused."""
     with torch.device("meta"):
         build_recognizer(cfg, num_classes=2)  # an impossible pair is refused before data is touched
     data = build_data(cfg)
@@ -102,7 +102,7 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     for logger in made:
         logger.finalize("success")
     if any(isinstance(logger, WandbLogger) for logger in made) and trainer.is_global_zero:
-        wandb.finish(quiet=True)
+        wandb.finish()
     return results
 
 
@@ -130,11 +130,10 @@ def check_fit(module: Recognition, checkpoint: Path) -> None:
         UserError: the file is no checkpoint, or names and shapes differ from the network's.
     """
     stored, own = read_weights(checkpoint), module.state_dict()
-    wrong = [f"{n} {tuple(stored[n].shape)} instead of {tuple(own[n].shape)}" for n in own if n in stored]
     wrong = [
-        line
-        for line, n in zip(wrong, (n for n in own if n in stored), strict=True)
-        if stored[n].shape != own[n].shape
+        f"{name} {tuple(stored[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in stored and stored[name].shape != own[name].shape
     ]
     wrong += [f"{n} is missing" for n in own if n not in stored] + [
         f"{n} is left over" for n in stored if n not in own
@@ -154,9 +153,7 @@ def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = content["state_dict"]
     except Exception as error:  # torch raises many kinds on foreign files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"checkpoint {checkpoint} cannot be read ({reason}); give a .ckpt file of a run"
-        ) from error
+        raise UserError(f"checkpoint {checkpoint} cannot be read ({reason}); give a .ckpt file of a run") from error
     return state
 
 
@@ -194,7 +191,8 @@ def _show(scores: Scores, data: VideoData, folder: Path, made: list[Any], result
     by_name = {video.name: video for video in data.test_videos}
 
     def frames_of(name: str) -> NDArray[np.uint8]:
-        return data.frames(by_name[name])
+        frames: NDArray[np.uint8] = data.frames(by_name[name])
+        return frames
 
     rows = mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)
     for logger in made:
@@ -211,9 +209,7 @@ def _show(scores: Scores, data: VideoData, folder: Path, made: list[Any], result
 
 def _tell(console: Console, results: dict[str, Any], folder: Path, hint: str | None) -> None:
     for phase, messages in results["unreadable"].items():
-        console.print(
-            f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red"
-        )
+        console.print(f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red")
         for message in messages:
             console.print(f"  {message}", highlight=False, markup=False)
     if "metrics" in results:

@@ -1,7 +1,8 @@
 """Start a run's ranks.
 
-Lightning would start them by running the command line again. Under a sweep that runs the whole sweep in each rank, and
-ranks may end up with different hyper-parameters; here each rank reads one resolved configuration from the run's folder.
+Lightning would start them by running the command line again. Under a sweep that runs the whole sweep in each rank,
+and ranks may end up with different hyper-parameters; here each rank reads one resolved configuration from the run's
+folder.
 """
 
 import os

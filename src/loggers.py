@@ -1,4 +1,4 @@
-"""Where curves go: a CSV file always, Weights & Biases by default and offline unless logged in, TensorBoard on request."""
+"""Where curves go: a CSV file always, Weights & Biases by default (offline unless logged in), TensorBoard on request."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ MODES = ("auto", "online", "offline", "disabled")
 def loggers(cfg: DictConfig, folder: Path, title: str) -> list[Logger]:
     """The run's loggers. CSV files are csv/version_N/metrics.csv, one more each time the run is resumed."""
     made: list[Logger] = [CSVLogger(folder, name="csv")]
-    chosen = cfg.logger or {}
+    chosen: Any = cfg.logger or {}
     if "tensorboard" in chosen:
         try:
             made.append(TensorBoardLogger(folder, name="tensorboard", version=""))

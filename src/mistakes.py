@@ -42,7 +42,7 @@ def save_confusion(scores: Scores, folder: Path) -> Path:
 
 
 def worst(scores: Scores, count: int) -> list[dict[str, Any]]:
-    """The `count` wrong videos that are surest of themselves: name, true and predicted class, both probabilities."""
+    """The `count` wrong videos that are surest of themselves: name, classes and their probabilities."""
     shifted = np.exp(scores.scores - scores.scores.max(1, keepdims=True))
     probability = shifted / shifted.sum(1, keepdims=True)
     predicted = scores.scores.argmax(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - its name everywhere
+import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -45,8 +45,8 @@ class Recognition(LightningModule):
     optimizer: called with the parameters.
     scheduler: called with the optimiser; None keeps the learning rate.
     monitor: the metric that a plateau scheduler watches.
-    seed: with the epoch's and the rank's number it fixes dropout and masking, so that a resumed run goes on as if it
-        had never stopped.
+    seed: with the epoch's and the rank's number it fixes dropout and masking, so that a resumed run goes on as if
+        it had never stopped.
     """
 
     val_scores: VideoScores
@@ -74,7 +74,7 @@ class Recognition(LightningModule):
     def forward(self, clip: Tensor) -> Tensor:
         """Clips (N, V, C, T, H, W) → logits (N, V, classes)."""
         logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
-        return logits.unflatten(0, clip.shape[:2])  # NV K → N V K
+        return logits.view(*clip.shape[:2], -1)  # NV K → N V K
 
     # Training
 
@@ -89,9 +89,7 @@ class Recognition(LightningModule):
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
         self.train_top1(logits, label)
         size = len(label)
-        self.log(
-            "train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True
-        )
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
 
@@ -128,9 +126,7 @@ class Recognition(LightningModule):
     def on_validation_epoch_end(self) -> None:
         scores = self._gather("val", self.val_scores)
         labels = torch.from_numpy(scores.labels)
-        loss = (
-            float(F.cross_entropy(torch.from_numpy(scores.scores), labels)) if len(labels) else float("nan")
-        )
+        loss = float(F.cross_entropy(torch.from_numpy(scores.scores), labels)) if len(labels) else float("nan")
         metrics = {"loss": loss} | (scores.metrics() if len(labels) else {"top1": 0.0})
         named = {f"val/{name}": value for name, value in metrics.items()}
         self.log_dict(named, prog_bar=False, rank_zero_only=False, sync_dist=False)

@@ -23,9 +23,7 @@ from src.config import ROOT
 from src.errors import UserError
 
 OUTPUTS = Path("outputs")
-PACKAGES = (
-    "torch torchvision pytorch-lightning hydra-core omegaconf torchmetrics decord av wandb numpy".split()
-)
+PACKAGES = "torch torchvision pytorch-lightning hydra-core omegaconf torchmetrics decord av wandb numpy".split()
 
 
 def identity(cfg: DictConfig) -> str:
@@ -64,9 +62,7 @@ def prepare(cfg: DictConfig) -> tuple[Path, Path | None]:
         folder = OUTPUTS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title(cfg)}"
     known = read_json(folder / "run.json")
     if known and checkpoint is None and known["identity"] != identity(cfg):
-        raise UserError(
-            f"run_dir={folder} holds a run of another configuration; give another folder or remove it"
-        )
+        raise UserError(f"run_dir={folder} holds a run of another configuration; give another folder or remove it")
     if (folder / "results.json").exists() and checkpoint is None:
         raise UserError(f"run_dir={folder} holds a finished run; give another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +91,7 @@ def _resume_from(cfg: DictConfig) -> Path | None:
             )
         path = max(found, key=lambda p: p.stat().st_mtime)
     if not path.is_file():
-        raise UserError(
-            f"ckpt_path={cfg.ckpt_path}: there is no file {path}; give a run's folder or a .ckpt file"
-        )
+        raise UserError(f"ckpt_path={cfg.ckpt_path}: there is no file {path}; give a run's folder or a .ckpt file")
     return path
 
 
@@ -117,9 +111,7 @@ def _revision() -> dict[str, Any] | None:
     """The commit that runs, and whether tracked files differ from it; None outside a git checkout."""
 
     def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
 
     try:
         return {

@@ -1,4 +1,4 @@
-"""Train, validate and test: `python -m src.train model=slowfast pooling=bert_late_fusion data=folder data.root=DIR`.
+"""Train, validate and test: `python -m src.train model=slowfast pooling=bert_late_fusion`.
 
 Read on: src/build.py (configuration → objects), src/job.py (one run), src/recognition.py (loss and metrics).
 """
