@@ -5,6 +5,7 @@ results.json  metrics, protocol, data     scores/       per-video scores
 checkpoints/  best.ckpt, last.ckpt        metrics.csv, wandb/, mistakes/, confusion.*
 """
 
+import csv
 import hashlib
 import json
 import platform
@@ -132,3 +133,16 @@ def _version(package: str) -> str | None:
 def read_json(path: Path) -> dict[str, Any]:
     """The file's object; an empty one where there is no file."""
     return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def read_curves(folder: Path) -> dict[str, dict[int, float]]:
+    """Metric → epoch → value, from the run's CSV files; where a resumed run did an epoch again, the later counts."""
+    curves: dict[str, dict[int, float]] = {}
+    files = (folder / "csv").glob("version_*/metrics.csv")
+    for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
+        with file.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                for name, value in row.items():
+                    if value and row.get("epoch") and name not in ("epoch", "step"):
+                        curves.setdefault(name, {})[int(row["epoch"])] = float(value)
+    return curves
