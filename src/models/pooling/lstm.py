@@ -1,5 +1,6 @@
 """Recurrent pooling."""
 
+import torch
 from torch import Tensor, nn
 
 from src.models.pooling.head import Head, tokens
@@ -14,6 +15,9 @@ class Lstm(Head):
         self.out_channels = hidden
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        outputs, _ = self.lstm(tokens(feature_map))  # (N, T, C) → (N, T, hidden)
+        steps = tokens(feature_map).to(next(self.lstm.parameters()).dtype)
+        # On many CPUs an LSTM fails under autocast ("could not create a primitive descriptor").
+        with torch.autocast("cpu", enabled=False):
+            outputs, _ = self.lstm(steps)  # (N, T, C) → (N, T, hidden)
         last: Tensor = outputs[:, -1]
         return last

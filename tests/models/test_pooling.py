@@ -1,0 +1,167 @@
+"""The heads at small size: what all share, then what is special to each. BERT has a file of its own."""
+
+import functools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from src.models.pooling.average import Average
+from src.models.pooling.bert import Bert
+from src.models.pooling.concat import Concat
+from src.models.pooling.fusion import EarlyFusion, LateFusion, shorten
+from src.models.pooling.lstm import Lstm
+from src.models.pooling.nonlocal_concat import NonLocal, NonLocalConcat
+
+WIDTH, LENGTH = 16, 4
+SMALL = {
+    "average": Average,
+    "concat": Concat,
+    "concat_fc": functools.partial(Concat, hidden=12),
+    "lstm": functools.partial(Lstm, hidden=10),
+    "nonlocal_concat": functools.partial(NonLocalConcat, hidden=12),
+    "bert": Bert,
+    "bert_pooled": functools.partial(Bert, cls_token="pooled", layers=2, init_std=0.2),
+    "bert_normalized": functools.partial(Bert, normalize_tokens=True),
+}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def feature_map(*shape):
+    return torch.randn(shape or (3, WIDTH, LENGTH, 3, 3))
+
+
+def small(name):
+    """The head with every parameter moved off its start, where some are zero."""
+    head = SMALL[name](channels=WIDTH, length=LENGTH)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return head
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_declared_width_gradients_and_determinism(name):
+    head = small(name).train()
+    x = feature_map().requires_grad_()
+    output = head(x)
+    assert output.shape == (3, head.out_channels)
+    (output * torch.randn_like(output)).sum().backward()
+    # A bias on the keys shifts all scores of a query alike and so never learns.
+    dead = {n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert dead <= {"block.phi.bias"} and x.grad.abs().sum() > 0
+    head.eval()
+    assert torch.equal(head(x), head(x))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bfloat16(name):
+    head, x = small(name).eval(), feature_map()
+    expected = head(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(head(x).float(), expected, atol=0.06, rtol=0.05)
+    output = head.bfloat16()(x.bfloat16())
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.float(), expected, atol=0.06, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_only_average_pooling_ignores_order(name):
+    head, x = small(name).eval(), feature_map()
+    same = torch.allclose(head(x), head(x[:, :, [2, 0, 3, 1]]), atol=1e-5)
+    assert same == (name == "average")
+
+
+def test_average():
+    x = feature_map()
+    torch.testing.assert_close(Average(WIDTH, LENGTH)(x), F.adaptive_avg_pool3d(x, 1).flatten(1))
+
+
+def test_concat_puts_tokens_side_by_side():
+    x = feature_map()
+    expected = torch.cat([x[:, :, step].mean((2, 3)) for step in range(LENGTH)], dim=1)
+    torch.testing.assert_close(Concat(WIDTH, LENGTH)(x), expected)
+    head = Concat(WIDTH, LENGTH, hidden=7)
+    torch.testing.assert_close(head(x), F.linear(expected, head.linear.weight, head.linear.bias))
+
+
+def test_lstm_reads_the_last_step():
+    head, x = Lstm(WIDTH, LENGTH, hidden=10, layers=2), feature_map()
+    _, (state, _) = head.lstm(x.mean((3, 4)).transpose(1, 2))
+    torch.testing.assert_close(head(x), state[-1])
+
+
+def test_nonlocal_block_starts_as_the_identity():
+    x = feature_map()
+    assert torch.equal(NonLocal(WIDTH, WIDTH)(x), x)
+
+
+def test_nonlocal_block_by_its_definition():
+    block, x = NonLocal(WIDTH, 6).eval(), feature_map()
+    torch.nn.init.normal_(block.norm.weight)
+    theta, phi, g = (conv(x).flatten(2) for conv in (block.theta, block.phi, block.g))
+    scores = torch.einsum("ndi,ndj->nij", theta, phi) / math.sqrt(LENGTH * 3 * 3)
+    gathered = torch.einsum("nij,ndj->ndi", scores.softmax(2), g).view(3, 6, LENGTH, 3, 3)
+    torch.testing.assert_close(block(x), x + block.norm(block.output(gathered)))
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"),
+    [  # width 512, four time steps; from the tensors of the authors' checkpoints
+        (Bert, 3_155_456),
+        (functools.partial(Concat, hidden=1550), 2048 * 1550 + 1550),
+        (functools.partial(Lstm, hidden=450), 3_358_800),
+        (NonLocalConcat, 4 * (512 * 512 + 512) + 2 * 512 + 2048 * 1000 + 1000),
+        (Average, 0),
+        (Concat, 0),
+    ],
+)
+def test_parameters_at_full_size(head, parameters):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in head(channels=512, length=4).parameters()) == parameters
+
+
+# Fusion
+
+
+def test_one_pathway_makes_both_fusions_the_plain_head():
+    x = feature_map()
+    for fusion in (LateFusion, EarlyFusion):
+        model = fusion(Bert, (WIDTH,), (LENGTH,)).eval()
+        assert torch.equal(model([x]), model.heads[0](x))
+
+
+def test_late_fusion_is_one_head_per_pathway():
+    slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 3, 3)
+    model = LateFusion(Bert, (32, 16), (4, 16)).eval()
+    assert model.out_channels == 48
+    expected = torch.cat([model.heads[0](slow), model.heads[1](fast)], dim=1)
+    assert torch.equal(model([slow, fast]), expected)
+
+
+def test_early_fusion_is_one_head_over_both():
+    slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 3, 3)
+    model = EarlyFusion(Bert, (32, 16), (4, 16)).eval()
+    joined = torch.cat([slow, fast.view(2, 16, 4, 4, 3, 3).mean(3)], dim=1)
+    assert model.out_channels == 48
+    torch.testing.assert_close(model([slow, fast]), model.heads[0](joined))
+
+
+def test_early_fusion_of_maps_of_unequal_size_joins_their_tokens():
+    slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 5, 5)
+    (joined,) = EarlyFusion(Concat, (32, 16), (4, 16)).maps([slow, fast])
+    expected = torch.cat([slow.mean((3, 4)), fast.mean((3, 4)).view(2, 16, 4, 4).mean(3)], dim=1)
+    torch.testing.assert_close(joined[..., 0, 0], expected)
+
+
+@pytest.mark.parametrize(("time", "length"), [(32, 8), (8, 8), (7, 3), (20, 6)])
+def test_shorten_is_adaptive_average_pooling(time, length):
+    x = feature_map(2, 3, time, 2, 2)
+    torch.testing.assert_close(shorten(x, length), F.adaptive_avg_pool3d(x, (length, 2, 2)))
