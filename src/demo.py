@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from src import atomic, job, run
+from src import atomic, checkpoints, job, run
 from src.build import compose
 from src.data.annotations import Video
 from src.data.ordered_motions import CLASSES
@@ -76,7 +76,7 @@ def pair_and_order(scores: Scores) -> tuple[float, float]:
 def draw(folder: Path) -> Path:
     """demo.png: accuracy on the validation videos by epoch, and one test clip with BERT's attention below it."""
     module, data = job.assemble(compose_again(folder / "bert"))
-    job.load_weights(module, folder / "bert" / "checkpoints" / "best.ckpt")
+    checkpoints.restore(module, folder / "bert" / "checkpoints" / "best.ckpt")
     video = _surest(Scores.load(folder / "bert" / "scores" / "test.npz"), data.test_videos)
     frames = data.frames(video)
     attention = cls_attention(module, torch.from_numpy(frames))

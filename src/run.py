@@ -136,7 +136,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_curves(folder: Path) -> dict[str, dict[int, float]]:
-    """Metric → epoch → value, from the run's CSV files; where a resumed run did an epoch again, the later counts."""
+    """Metric → epoch → value, from the run's CSV files; of an epoch that was done twice the later counts."""
     curves: dict[str, dict[int, float]] = {}
     files = (folder / "csv").glob("version_*/metrics.csv")
     for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):

@@ -1,0 +1,96 @@
+"""What a finished test leaves behind: results.json, per-video scores, confusion matrix, worst mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import wandb
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import Logger, WandbLogger
+from rich.console import Console
+
+from src import atomic, mistakes
+from src.data.annotations import identity
+from src.data.datamodule import VideoData
+from src.recognition import Recognition
+from src.scores import Scores
+
+WORST = 8  # mistakes that are shown with their video
+
+
+def describe(cfg: DictConfig, data: VideoData, module: Recognition) -> dict[str, Any]:
+    """What a number needs beside it: protocol, split, seed, size, and which videos it speaks of."""
+    return {
+        "protocol": OmegaConf.to_container(cfg.protocol),
+        "split": cfg.data.get("split"),
+        "seed": cfg.seed,
+        "modality": cfg.modality.name,
+        "parameters": sum(p.numel() for p in module.recognizer.parameters()),
+        "data": {
+            "name": data.lists.name,
+            "root": data.lists.root,
+            "classes": len(data.lists.classes),
+            **{phase: identity(getattr(data, f"{phase}_videos")) for phase in ("train", "val", "test")},
+        },
+    }
+
+
+def all_unreadable(trainer: Trainer, module: Recognition) -> dict[str, list[str]]:
+    """Phase → messages of the videos that could not be read, from every rank."""
+    parts: list[Any] = [dict(module.unreadable)]
+    if trainer.world_size > 1:
+        parts = [None] * trainer.world_size
+        torch.distributed.all_gather_object(parts, dict(module.unreadable))
+    merged: dict[str, set[str]] = {}
+    for part in parts:
+        for phase, messages in part.items():
+            merged.setdefault(phase, set()).update(messages)
+    return {phase: sorted(messages) for phase, messages in merged.items() if messages}
+
+
+def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logger]) -> None:
+    """Scores, confusion matrix and worst mistakes, into the folder and to W&B."""
+    scores.save(folder / "scores" / "test.npz")
+    if not scores.videos:
+        return
+    picture = mistakes.save_confusion(scores, folder)
+    by_name = {video.name: video for video in data.test_videos}
+
+    def frames_of(name: str) -> NDArray[np.uint8]:
+        frames: NDArray[np.uint8] = data.frames(by_name[name])
+        return frames
+
+    rows = mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        logger.experiment.summary.update({f"test/{k}": v for k, v in scores.metrics().items()})
+        logger.experiment.log({"confusion": wandb.Image(str(picture))})
+        if rows:
+            table = wandb.Table(columns=[*rows[0]])
+            for row in rows:
+                clip = wandb.Video(str(folder / "mistakes" / row["clip"]), format="mp4")
+                table.add_data(*{**row, "clip": clip}.values())
+            logger.experiment.log({"worst mistakes": table})
+
+
+def save(folder: Path, values: dict[str, Any]) -> None:
+    """Write results.json, the sign that a run is finished."""
+    atomic.write_json(folder / "results.json", values)
+
+
+def tell(console: Console, results: dict[str, Any], folder: Path, hint: str | None) -> None:
+    """The end of a run on the terminal: what was left out, the metrics, where everything is."""
+    for phase, messages in results["unreadable"].items():
+        console.print(f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red")
+        for message in messages:
+            console.print(f"  {message}", highlight=False, markup=False)
+    if "metrics" in results:
+        values = "  ".join(f"{name} {value:.2f} %" for name, value in results["metrics"].items())
+        console.print(f"test over {results['tested']} videos: {values}", highlight=False)
+    console.print(f"results, scores, curves and checkpoints: {folder}", highlight=False, markup=False)
+    if hint:
+        console.print(f"logged offline; to upload: {hint}", highlight=False, markup=False)
