@@ -32,6 +32,30 @@ def main(task: Callable[[DictConfig], None], config_name: str = "train") -> None
         sys.exit(130)
 
 
+def plain(task: Callable[[list[str]], None]) -> None:
+    """Run a task that reads its own `key=value` arguments; mistakes are told as in `main`."""
+    try:
+        task(sys.argv[1:])
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}:
+            raise
+        sys.exit(f"error: {explain(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def options(arguments: list[str], known: dict[str, str | None]) -> tuple[dict[str, str | None], list[str]]:
+    """`key=value` arguments whose key is known, over their defaults, and the rest in order."""
+    values, rest = dict(known), []
+    for argument in arguments:
+        key, sign, value = argument.partition("=")
+        if sign and key in known:
+            values[key] = value
+        else:
+            rest.append(argument)
+    return values, rest
+
+
 def explain(error: Exception) -> str:
     """One line for an error that the user can mend, with the list of what exists."""
     if isinstance(error, UserError):

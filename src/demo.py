@@ -1,6 +1,5 @@
 """`make demo`: average pooling against BERT on the embedded data, all else equal; a table and a picture."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from src import atomic, checkpoints, job, run
+from src import atomic, checkpoints, cli, job, run
 from src.build import compose
 from src.data.annotations import Video
 from src.data.ordered_motions import CLASSES
-from src.errors import UserError
 from src.recognition import Recognition
 from src.run import read_curves
 from src.scores import Scores
@@ -36,8 +34,9 @@ def main(overrides: list[str]) -> None:
     results = {}
     for head, name in HEADS.items():
         console.rule(name)
-        cfg = compose(["model=tiny", f"pooling={head}", "logger=csv", f"run_dir={folder / head}", *overrides])
-        results[head] = job.run(cfg, *run.prepare(cfg))
+        chosen = ["model=tiny", f"pooling={head}", "logger=csv", f"run_dir={folder / head}", *overrides]
+        cfg = compose(chosen)
+        results[head] = job.run(cfg, *run.prepare(cfg, chosen))
     console.print(comparison(folder, results))
     picture = draw(folder)
     console.print(f"picture: {picture}", highlight=False)
@@ -163,7 +162,4 @@ def _draw_attention(figure: Any, frames: NDArray[np.uint8], attention: NDArray[n
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    cli.plain(main)

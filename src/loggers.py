@@ -1,4 +1,4 @@
-"""Where curves go: a CSV file always, Weights & Biases by default (offline unless logged in), TensorBoard on request."""
+"""Where curves go: a CSV file always, W&B by default (offline unless logged in), TensorBoard on request."""
 
 import hashlib
 import logging

@@ -12,6 +12,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,8 +49,10 @@ def title(cfg: DictConfig) -> str:
     return "-".join([*parts, f"seed{cfg.seed}"])
 
 
-def prepare(cfg: DictConfig) -> tuple[Path, Path | None]:
+def prepare(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[Path, Path | None]:
     """The run's folder (made, with config.yaml and run.json in it) and the checkpoint to resume from, if any.
+
+    overrides: what `cfg` was composed from, kept so that the run can be composed again (src/evaluate.py).
 
     Raises:
         UserError: nothing to resume from, or the folder holds a run of another configuration.
@@ -68,7 +71,8 @@ def prepare(cfg: DictConfig) -> tuple[Path, Path | None]:
         raise UserError(f"run_dir={folder} holds a finished run; give another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    atomic.write_json(folder / "run.json", {**provenance(), "identity": identity(cfg), "title": title(cfg)})
+    about = {"title": title(cfg), "identity": identity(cfg), "overrides": list(overrides), **provenance()}
+    atomic.write_json(folder / "run.json", about)
     return folder, checkpoint
 
 

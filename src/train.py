@@ -3,6 +3,7 @@
 Read on: src/build.py (configuration → objects), src/job.py (one run), src/recognition.py (loss and metrics).
 """
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src import cli, launch, run
@@ -10,7 +11,7 @@ from src import cli, launch, run
 
 def train(cfg: DictConfig) -> None:
     """One run, on as many processes as it asks for."""
-    folder, checkpoint = run.prepare(cfg)
+    folder, checkpoint = run.prepare(cfg, HydraConfig.get().overrides.task)
     launch.launch(cfg, folder, checkpoint)
 
 
