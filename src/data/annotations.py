@@ -48,6 +48,7 @@ class Lists:
     split: int | None
     name: str
     official: bool  # lists as published (True), or one's own
+    left_out: tuple[str, ...] = ()  # videos that an inventory calls bad, with the reason (data.on_error=skip)
 
 
 def identity(videos: Iterable[Video]) -> dict[str, int | str]:
