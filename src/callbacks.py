@@ -11,6 +11,8 @@ from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
+from src.errors import UserError
+
 
 class WholeFileCheckpoints(TorchCheckpointIO):
     """Checkpoints written under a temporary name and renamed: a killed run leaves the previous one intact."""
@@ -24,6 +26,30 @@ class WholeFileCheckpoints(TorchCheckpointIO):
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class SameConfiguration(Callback):
+    """Refuses to start where ranks have different configurations.
+
+    identity: of this rank's configuration (src.run.identity).
+    """
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Compare with all ranks; they have found each other by now, and nothing has been trained.
+
+        Raises:
+            UserError: they differ; on every rank.
+        """
+        if trainer.world_size == 1:
+            return
+        found: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(found, self.identity)
+        if len(set(found)) > 1:
+            ranks = ", ".join(f"rank {number} {identity}" for number, identity in enumerate(found))
+            raise UserError(f"the ranks have different configurations ({ranks}); start all with the same options")
 
 
 class Throughput(Callback):

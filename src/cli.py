@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import hydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -14,7 +15,7 @@ from src.config import CONF, register
 from src.errors import UserError
 
 
-def main(task: Callable[[DictConfig], None], config_name: str = "train") -> None:
+def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
     """Run `task` with the configuration of the command line; exit 1 with one line on the user's mistakes.
 
     HYDRA_FULL_ERROR=1 asks for the traceback.

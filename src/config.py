@@ -57,6 +57,28 @@ class PoolingConfig:
 
 
 @dataclass
+class Row:
+    """One line of a table: how its runs differ from `Experiment.common`, or which rows' scores it sums."""
+
+    overrides: list[str] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)  # names of rows; nothing is trained
+    paper: int | None = None  # counted from 1 in the paper's table; None: not printed there
+
+
+@dataclass
+class Experiment:
+    """A table as a sweep: every row at every point of the grid with every seed (src/sweep.py)."""
+
+    name: str = MISSING
+    table: str | None = None  # which of experiments/paper.json
+    title: str = MISSING
+    common: list[str] = field(default_factory=list)  # overrides of all rows
+    grid: dict[str, list[Any]] = field(default_factory=dict)  # option -> values, all combined
+    rows: dict[str, Row] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+
+
+@dataclass
 class Config:
     """Everything that one run is made of."""
 
@@ -77,6 +99,10 @@ class Config:
     ckpt_path: str | None = None  # resume: last, a run folder, or a .ckpt file
     run_dir: str | None = None  # default: outputs/<date>_<time>_<what>
     test: bool = True
+    experiment: Experiment | None = None  # experiments=table1 fills it
+    rows: Any = None  # of an experiment: rows=[bert,average]
+    seeds: Any = None  # of an experiment: seeds=0,1,2
+    dry_run: bool = False  # tell what would run
 
 
 def register() -> None:

@@ -4,6 +4,7 @@
 """
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -12,19 +13,20 @@ from typing import Any
 
 import torch
 import wandb
+from lightning_fabric.plugins.environments import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
-from src import checkpoints, results
+from src import checkpoints, launch, results
 from src.build import build, build_data, build_recognizer
-from src.callbacks import WholeFileCheckpoints, callbacks
+from src.callbacks import SameConfiguration, WholeFileCheckpoints, callbacks
 from src.data.datamodule import VideoData
 from src.errors import UserError
 from src.loggers import loggers, sync_hint
 from src.recognition import Recognition
-from src.run import read_json, title
+from src.run import identity, read_json, title
 
 
 def assemble(cfg: DictConfig) -> tuple[Recognition, VideoData]:
@@ -53,7 +55,8 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     console = Console(soft_wrap=True)
     made = loggers(cfg, folder, title(cfg))
     bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
-    trainer = make_trainer(cfg, folder, made, callbacks(folder, console, cfg.early_stopping, bar), bar)
+    watchers = [SameConfiguration(identity(cfg)), *callbacks(folder, console, cfg.early_stopping, bar)]
+    trainer = make_trainer(cfg, folder, made, watchers, bar)
     outcome = results.describe(cfg, data, module)
     if trainer.is_global_zero:
         size = f"{outcome['parameters'] / 1e6:.2f} M parameters"
@@ -87,11 +90,14 @@ def make_trainer(
     cfg: DictConfig, folder: Path, made: list[Logger], watchers: list[Callback], bar: bool = False
 ) -> Trainer:
     """Lightning's loop as conf/trainer sets it, writing under `folder` only."""
+    plugins: list[Any] = [WholeFileCheckpoints()]
+    if launch.PARENT in os.environ:  # not SLURM's: one of its tasks has started several ranks
+        plugins.append(LightningEnvironment())
     trainer: Trainer = build(
         cfg.trainer,
         callbacks=watchers,
         logger=made,
-        plugins=[WholeFileCheckpoints()],
+        plugins=plugins,
         enable_progress_bar=bar,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -110,6 +116,7 @@ def hush() -> None:
 
 def main(arguments: list[str]) -> None:
     """One rank: the configuration is the folder's, so that no rank can have another one."""
+    launch.end_with_parent()
     folder = Path(arguments[0])
     cfg = OmegaConf.load(folder / "config.yaml")
     assert isinstance(cfg, DictConfig)

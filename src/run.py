@@ -31,7 +31,7 @@ PACKAGES = "torch torchvision pytorch-lightning hydra-core omegaconf torchmetric
 def identity(cfg: DictConfig) -> str:
     """Twelve hex digits of what defines a run: the resolved configuration but for where and how it is logged."""
     content: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    for key in ("run_dir", "ckpt_path", "logger"):
+    for key in ("run_dir", "ckpt_path", "logger", "experiment", "rows", "seeds", "dry_run"):
         content.pop(key, None)
     for key in ("enable_progress_bar", "log_every_n_steps"):
         content["trainer"].pop(key, None)
@@ -69,11 +69,16 @@ def prepare(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[Path, Path 
         raise UserError(f"run_dir={folder} holds a run of another configuration; give another folder or remove it")
     if (folder / "results.json").exists() and checkpoint is None:
         raise UserError(f"run_dir={folder} holds a finished run; give another folder or remove it")
+    write_head(cfg, folder, overrides)
+    return folder, checkpoint
+
+
+def write_head(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
+    """What is known of a run before it starts: config.yaml and run.json."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     about = {"title": title(cfg), "identity": identity(cfg), "overrides": list(overrides), **provenance()}
     atomic.write_json(folder / "run.json", about)
-    return folder, checkpoint
 
 
 def _resume_from(cfg: DictConfig) -> Path | None:
@@ -87,7 +92,8 @@ def _resume_from(cfg: DictConfig) -> Path | None:
         path = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
     else:
         wanted = identity(cfg)
-        runs = [p.parent for p in OUTPUTS.glob("*/run.json") if read_json(p).get("identity") == wanted]
+        heads = [*OUTPUTS.glob("*/run.json"), *OUTPUTS.glob("runs/*/run.json")]
+        runs = [p.parent for p in heads if read_json(p).get("identity") == wanted]
         found = [p for run in runs if (p := run / "checkpoints" / "last.ckpt").is_file()]
         if not found:
             raise UserError(
@@ -140,12 +146,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_curves(folder: Path) -> dict[str, dict[int, float]]:
-    """Metric → epoch → value, from the run's CSV files; of an epoch that was done twice the later counts."""
+    """Metric → epoch → value, from the run's CSV files; of an epoch that was done twice the later counts.
+
+    A last line that a kill cut off is left out.
+    """
     curves: dict[str, dict[int, float]] = {}
     files = (folder / "csv").glob("version_*/metrics.csv")
     for file in sorted(files, key=lambda path: int(path.parent.name.removeprefix("version_"))):
         with file.open(newline="") as stream:
-            for row in csv.DictReader(stream):
+            for row in csv.DictReader(line for line in stream if line.endswith("\n")):
                 for name, value in row.items():
                     if value and row.get("epoch") and name not in ("epoch", "step"):
                         curves.setdefault(name, {})[int(row["epoch"])] = float(value)

@@ -4,15 +4,24 @@ Read on: src/build.py (configuration → objects), src/job.py (one run), src/rec
 """
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from src import cli, launch, run
+from src import cli, launch, resumable, run, sweep
 
 
-def train(cfg: DictConfig) -> None:
-    """One run, on as many processes as it asks for."""
-    folder, checkpoint = run.prepare(cfg, HydraConfig.get().overrides.task)
+def train(cfg: DictConfig) -> float | None:
+    """One run, on as many processes as it asks for; in a sweep, its best val/top1."""
+    overrides = list(HydraConfig.get().overrides.task)
+    if cfg.dry_run:
+        print(f"{run.identity(cfg)}  {sweep.parameters(cfg)} parameters  {resumable.folder_of(cfg)}")
+        return None
+    in_sweep = not OmegaConf.is_missing(HydraConfig.get().job, "num")
+    if in_sweep or launch.is_rank():  # the folder must follow from the configuration alone
+        outcome = resumable.start(cfg, overrides)
+        return outcome["best"]["val_top1"] if outcome.get("best") else None
+    folder, checkpoint = run.prepare(cfg, overrides)
     launch.launch(cfg, folder, checkpoint)
+    return None
 
 
 if __name__ == "__main__":
