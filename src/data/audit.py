@@ -23,7 +23,11 @@ BLOCK = 1 << 20
 
 
 def audit(
-    lists: Lists, phases: Phases, folder: Path | None = None, console: Console | None = None
+    lists: Lists,
+    phases: Phases,
+    folder: Path | None = None,
+    console: Console | None = None,
+    allow_overlap: bool = False,
 ) -> dict[str, Any]:
     """Print and return what the phases (train, val, test) hold and share; with `folder`, write it to audit.json.
 
