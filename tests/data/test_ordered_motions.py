@@ -1,0 +1,214 @@
+"""The embedded data set: the same for the same seed, whole or not there, and only order tells twins apart."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import av
+import decord
+import numpy as np
+import pytest
+from src.data import ordered_motions
+from src.data.annotations import Lists, Video, folder
+from src.data.moving_shapes import CLASSES, LEAD, PAIRS, PAUSE, scenes, twins
+from src.data.ordered_motions import lists
+from src.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def small(root: Path | None, seed: int = 0, train: int = 16, size: int = 32) -> Lists:
+    where = None if root is None else str(root)
+    return lists(root=where, seed=seed, train=train, val=8, test=8, frames=24, size=size, workers=2)
+
+
+def everything(made: Lists) -> list[Video]:
+    return [*made.train, *(made.val or []), *made.test]
+
+
+def digest(directory: Path) -> dict[str, str]:
+    files = sorted(file for file in directory.rglob("*") if file.is_file())
+    return {str(f.relative_to(directory)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Lists:
+    return small(tmp_path_factory.mktemp("motions"))
+
+
+def test_every_split_has_every_class_equally_often(made: Lists) -> None:
+    assert made.classes == list(CLASSES) and len(CLASSES) >= 8
+    assert made.val is not None
+    for videos, each in ((made.train, 2), (made.val, 1), (made.test, 1)):
+        assert Counter(video.label for video in videos) == dict.fromkeys(range(len(CLASSES)), each)
+    assert len({video.name for video in everything(made)}) == len(everything(made))
+
+
+def test_groups_are_twins_and_never_cross_a_split(made: Lists) -> None:
+    assert made.val is not None
+    splits = [{video.group for video in videos} for videos in (made.train, made.val, made.test)]
+    assert sum(map(len, splits)) == len(set.union(*splits))
+    for group, count in Counter(video.group for video in everything(made)).items():
+        labels = sorted(video.label for video in everything(made) if video.group == group)
+        assert count == 2 and labels[0] % 2 == 0 and labels[1] == labels[0] + 1
+
+
+def test_files_are_h264_that_both_decoders_read_alike(made: Lists) -> None:
+    video = made.train[0]
+    with av.open(video.path) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        pyav = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    reader = decord.VideoReader(video.path)
+    assert pyav.shape == (24, 32, 32, 3) and len(reader) == 24
+    other = reader.get_batch(list(range(24))).asnumpy()
+    assert np.abs(pyav.astype(int) - other).max() <= 8  # colour conversion may round differently
+
+
+def test_a_video_shows_the_frames_that_were_drawn(made: Lists) -> None:
+    drawn = twins(0, [0, 0, 0], frames=24, size=32)[0].astype(int)
+    read = decord.VideoReader(made.train[0].path).get_batch(list(range(24))).asnumpy()
+    assert made.train[0].label == 0
+    assert np.abs(drawn - read).mean() < 12  # what compression and half-size colour leave
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(made: Lists, tmp_path: Path) -> None:
+    again, other = small(tmp_path), small(tmp_path, seed=1)
+    assert Path(again.root).name == Path(made.root).name != Path(other.root).name
+    assert digest(Path(again.root)) == digest(Path(made.root))
+    files = [digest(Path(x.root)) for x in (again, other)]
+    assert not {v for k, v in files[0].items() if k.endswith("mp4")} & set(files[1].values())
+
+
+def test_a_second_call_reads_what_is_there(made: Lists) -> None:
+    before = Path(made.root).stat().st_mtime_ns
+    assert small(Path(made.root).parent) == made
+    assert Path(made.root).stat().st_mtime_ns == before
+
+
+def test_a_list_file_serves_as_a_data_set_of_ones_own(made: Lists) -> None:
+    own = folder(made.root)  # a folder per class
+    assert own.classes == sorted(CLASSES)
+    assert {video.name for video in (*own.train, *own.test)} == {video.name for video in everything(made)}
+
+
+def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert Path(small(None).root).parent == tmp_path / "late-temporal" / "ordered_motions"
+
+
+def motions(clip: np.ndarray) -> list[slice]:
+    """Where a clip without noise shows something else than its ground."""
+    busy = np.flatnonzero((clip != clip[0]).any(axis=(1, 2, 3)))
+    starts = [busy[0], *busy[1:][np.diff(busy) > 1]]
+    ends = [*busy[:-1][np.diff(busy) > 1], busy[-1]]
+    return [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
+
+
+@pytest.mark.parametrize("group", range(12))
+@pytest.mark.parametrize("frames", [24, 32])
+def test_twins_show_the_same_frames_in_another_order(group: int, frames: int) -> None:
+    clips = scenes(group % len(PAIRS), np.random.default_rng(group), frames, 56)
+    (a, b), (c, d) = (motions(clip) for clip in clips)
+    np.testing.assert_array_equal(clips[0][a], clips[1][d])
+    np.testing.assert_array_equal(clips[0][b], clips[1][c])
+    for first, second in ((a, b), (c, d)):
+        assert first.start >= LEAD and second.start - first.stop >= PAUSE and frames - second.stop >= LEAD
+    # The mean over the moments, which is all that average pooling keeps, is the same.
+    np.testing.assert_allclose(clips[0].mean(axis=0), clips[1].mean(axis=0), rtol=1e-4)
+
+
+def test_place_and_time_say_nothing_about_the_order() -> None:
+    """Over many groups, where and when the first motion starts is the same for both classes of a pair."""
+    starts = []
+    for group in range(60):
+        clips = scenes(2, np.random.default_rng([1, group]), 32, 32)
+        starts.append([motions(clip)[0].start for clip in clips])
+    first, second = np.array(starts).T
+    np.testing.assert_array_equal(first, second)  # the moment: exactly
+    assert len(set(first)) > 1  # and it is not fixed
+
+
+def test_the_noise_of_twins_is_fresh() -> None:
+    first, second = twins(0, [3], 24, 32)
+    assert (first[0] != second[0]).any()
+
+
+WRITER = """
+import sys
+from src.data import ordered_motions
+if len(sys.argv) > 2:
+    encode = ordered_motions.encode
+    def slow(path, clip):
+        encode(path, clip)
+        print("one", flush=True)
+        import time; time.sleep(60)
+    ordered_motions.encode = slow
+made = ordered_motions.lists(sys.argv[1], seed=0, train=16, val=8, test=8, frames=24, size=32, workers=1)
+print(made.root)
+"""
+
+
+def writer(root: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, str(root), *arguments]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def test_two_processes_make_one_whole_set(made: Lists, tmp_path: Path) -> None:
+    processes = [writer(tmp_path) for _ in range(2)]
+    roots = {process.communicate(timeout=120)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0] and len(roots) == 1
+    assert digest(Path(roots.pop())) == digest(Path(made.root))
+    assert not list(tmp_path.glob("*.part-*"))
+
+
+def test_an_interrupted_writer_leaves_no_half_set(made: Lists, tmp_path: Path) -> None:
+    process = writer(tmp_path, "slow")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "one\n"  # it is in the middle
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and ".part-" not in path.name] == []
+    again = small(tmp_path)
+    assert digest(Path(again.root)) == digest(Path(made.root))
+    assert not list(tmp_path.glob("*.part-*"))  # what the killed one left is gone
+
+
+def test_without_a_lock_the_faster_one_wins(made: Lists, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system knows no locks, whoever comes second takes the set that is there."""
+    write = ordered_motions._write
+
+    def overtaken(part: Path, *arguments: int) -> None:
+        monkeypatch.setattr(ordered_motions, "_write", write)
+        small(tmp_path)
+        write(part, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ordered_motions, "_lock", lambda handle: False)
+    monkeypatch.setattr(ordered_motions, "_write", overtaken)
+    assert digest(Path(small(tmp_path).root)) == digest(Path(made.root))
+    assert not list(tmp_path.glob("*.part-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"train": 20}, "train=20 clips over 8 classes"),
+        ({"val": 0}, "val=0"),
+        ({"frames": 16}, "frames=16"),
+        ({"size": 33}, "size=33"),
+    ],
+)
+def test_impossible_numbers_are_named(arguments: dict[str, int], words: str, tmp_path: Path) -> None:
+    numbers = {"train": 8, "val": 8, "test": 8, "frames": 32, "size": 56, **arguments}
+    with pytest.raises(UserError, match=words):
+        lists(root=str(tmp_path), seed=0, workers=1, **numbers)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"data\.root=DIR"):
+        small(tmp_path / "file")

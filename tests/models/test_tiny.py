@@ -1,0 +1,64 @@
+"""The small backbone: declared sizes are the real ones, and it looks no further in time than it says."""
+
+import pytest
+import torch
+from src.data.moving_shapes import LEAD, PAUSE
+from src.models.backbones.tiny import Tiny
+
+
+def time_seen(net: Tiny, frames: int, step: int) -> list[int]:
+    """Frames that one step of the feature map depends on, by its gradient."""
+    clip = torch.randn(1, 3, frames, 32, 32, requires_grad=True)
+    (feature_map,) = net.eval()(clip)  # eval: batch statistics would join all frames
+    feature_map[:, :, step].sum().backward()
+    assert clip.grad is not None
+    return clip.grad.abs().sum(dim=(0, 1, 3, 4)).nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize(("frames", "crop"), [(32, 56), (7, 40), (1, 33)])
+@pytest.mark.parametrize("channels", [2, 3])
+def test_declared_sizes_are_the_real_ones(frames: int, crop: int, channels: int) -> None:
+    net = Tiny(channels)
+    (feature_map,) = net(torch.randn(2, channels, frames, crop, crop))
+    side = -(-crop // 16)
+    assert feature_map.shape == (2, *net.channels, *net.lengths(frames), side, side)
+
+
+def test_it_looks_less_far_than_the_pause_between_two_motions() -> None:
+    net = Tiny(3)
+    (length,) = net.lengths(32)
+    spans = [time_seen(net, 32, step) for step in range(length)]
+    widths = [span[-1] - span[0] + 1 for span in spans]
+    assert max(widths) == net.receptive_field < PAUSE
+    assert net.receptive_field <= LEAD + 1  # no step sees a motion together with an end of the clip
+
+
+@pytest.mark.parametrize(
+    ("kernels", "strides", "field"), [((1, 1), (2, 2), 1), ((3, 3), (2, 1), 7), ((3, 5), (1, 1), 7)]
+)
+def test_the_receptive_field_follows_from_kernels_and_strides(
+    kernels: tuple[int, ...], strides: tuple[int, ...], field: int
+) -> None:
+    net = Tiny(3, widths=(4, 8), kernels=kernels, strides=strides)
+    (length,) = net.lengths(24)
+    span = time_seen(net, 24, length // 2)
+    assert span[-1] - span[0] + 1 == net.receptive_field == field
+
+
+def test_every_parameter_learns() -> None:
+    net = Tiny(3)
+    net(torch.randn(2, 3, 8, 32, 32))[0].square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"reduction": "frab"}, "tiny has no reduction=frab.*reduction=none works"),
+        ({"widths": (8, 16)}, "2 widths, 4 kernels and 4 strides"),
+        ({"kernels": (2, 3, 1, 1)}, "odd kernels"),
+    ],
+)
+def test_impossible_arguments_are_named(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Tiny(3, **arguments)  # type: ignore[arg-type]
