@@ -1,0 +1,62 @@
+"""Folders of numbered pictures, one a frame, as the authors' preprocessing leaves them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.io import ImageReadMode, decode_image
+
+from src.errors import UnreadableVideoError, UserError
+
+Frames = npt.NDArray[np.uint8]  # T, H, W, C
+STEMS = {"rgb": ("img",), "flow": ("flow_x", "flow_y")}
+
+
+class FrameFolder:
+    """`img_%05d.jpg`, or the pairs `flow_x_%05d.jpg`, `flow_y_%05d.jpg`, numbered from 1.
+
+    The ending may be missing (HMDB51's flow). Frame i is the picture with number i + 1; flow has the channels
+    x and y.
+    """
+
+    fps = 0.0  # pictures do not say
+
+    def __init__(self, path: str, frames: int | None = None, modality: str = "rgb") -> None:
+        if modality not in STEMS:
+            raise UserError(f"modality {modality!r} is unknown; choose from {', '.join(STEMS)}")
+        self._path, self._stems = Path(path), STEMS[modality]
+        first = next((e for e in (".jpg", "") if (self._path / f"{self._stems[0]}_00001{e}").is_file()), None)
+        if first is None:
+            raise UnreadableVideoError(path, f"the folder holds no {self._stems[0]}_00001.jpg")
+        self._ending = first
+        self._count = frames or sum(1 for _ in self._path.glob(f"{self._stems[0]}_[0-9]*{first}"))
+        height, width = self._picture(self._stems[0], 0).shape[1:]
+        self.size = (int(width), int(height))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def frames(self, indices: Sequence[int]) -> Frames:
+        """Frames T, H, W, C (uint8), C = 3 for rgb and 2 for flow."""
+        pictures = {i: torch.cat([self._picture(stem, i) for stem in self._stems]) for i in set(indices)}
+        stacked = torch.stack([pictures[i] for i in indices])  # T, C, H, W
+        return stacked.permute(0, 2, 3, 1).numpy()
+
+    def _picture(self, stem: str, index: int) -> torch.Tensor:
+        """C, H, W uint8; C is 1 for flow."""
+        file = self._path / f"{stem}_{index + 1:05d}{self._ending}"
+        mode = ImageReadMode.RGB if self._stems == STEMS["rgb"] else ImageReadMode.GRAY
+        try:
+            picture: torch.Tensor = decode_image(str(file), mode)
+        except (OSError, RuntimeError) as error:
+            raise UnreadableVideoError(str(file), str(error).splitlines()[0]) from error
+        return picture
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
