@@ -1,0 +1,219 @@
+"""Videos as clips: a map-style data set for training and validation, a stream of views for testing.
+
+A video is opened where it is read (in the worker) and closed again: decoders do not survive a fork. What is wrong
+with a video travels to the main process as a value, because PyTorch rewrites exceptions that leave a worker.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
+
+from src.batch import IGNORE, Batch
+from src.config import ClipSpec
+from src.data import sampling, transforms
+from src.data.annotations import Video
+from src.data.decode import Reader, open_video
+from src.errors import UserError
+
+CHUNK = 2**26  # bytes of native frames held at once
+
+
+@dataclass(frozen=True)
+class Source:
+    """How frames are read: the same for every phase."""
+
+    clip: ClipSpec
+    modality: str = "rgb"
+    decoder: str = "decord"
+
+    @property
+    def channels(self) -> int:
+        return 2 if self.modality == "flow" else 3
+
+    def open(self, video: Video) -> Reader:
+        """Open a video that is large enough to crop.
+
+        Raises:
+            UserError: too small to crop.
+            UnreadableVideoError: cannot be opened.
+        """
+        reader = open_video(video.path, self.decoder, video.frames, self.modality)
+        transforms.check_size(video.path, reader.size, self.clip)
+        return reader
+
+    def views(self, reader: Reader, indices: sampling.Indices, crops: Sequence[transforms.Crop]) -> Tensor:
+        """One clip in several crops: V, C, T, H, W uint8. Frames are decoded once and in portions."""
+        size = transforms.virtual_size(reader.size, self.clip)
+        portion = max(1, CHUNK // (self.channels * reader.size[0] * reader.size[1]))
+        parts = []
+        for start in range(0, len(indices), portion):
+            frames = reader.frames(indices[start : start + portion].tolist())
+            flow = self.modality == "flow"
+            parts.append(torch.stack([transforms.cut(frames, c, size, self.clip.crop, flow) for c in crops]))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)  # V, C, t, H, W → V, C, T, H, W
+
+    def nothing(self) -> Tensor:
+        """A black clip 1, C, T, H, W, where there must be one."""
+        side = self.clip.crop
+        return torch.zeros(1, self.channels, self.clip.frames, side, side, dtype=torch.uint8)
+
+
+class Item(NamedTuple):
+    """One clip, or what is wrong with its video."""
+
+    clip: Tensor | None  # V, C, T, H, W uint8
+    label: int
+    video_id: int
+    error: UserError | None = None
+
+
+class Clips(Dataset[Item]):
+    """One clip a video, addressed by (epoch, index): random clip and crop in training, else the centre of both.
+
+    Everything random follows from (seed, epoch, index): any number of workers and ranks gives the same clips.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        source: Source,
+        train: bool,
+        seed: int = 0,
+        flip: bool = True,
+        scales: Sequence[float] = transforms.SCALES,
+    ) -> None:
+        self.videos, self.source, self.train, self.seed = list(videos), source, train, seed
+        self.flip, self.scales = flip, tuple(scales)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, place: tuple[int, int]) -> Item:
+        epoch, index = place
+        video, clip = self.videos[index], self.source.clip
+        try:
+            with self.source.open(video) as reader:
+                size = transforms.virtual_size(reader.size, clip)
+                if self.train:
+                    rng = np.random.default_rng([self.seed, epoch, index])
+                    indices = sampling.random_clip(len(reader), clip.frames, clip.stride, rng)
+                    crop = transforms.multi_scale_crop(size, clip.crop, rng, self.scales, self.flip)
+                else:
+                    indices = sampling.centre_clip(len(reader), clip.frames, clip.stride)
+                    crop = transforms.centre_crop(size, clip.crop)
+                return Item(self.source.views(reader, indices, [crop]), video.label, index)
+        except UserError as error:
+            return Item(None, video.label, index, error)
+
+
+class ClipSampler(Sampler[tuple[int, int]]):
+    """(epoch, index) pairs for one rank: an interleaved share of one permutation that all ranks agree on.
+
+    Every rank gets equally many, the first ones again where the number of videos does not divide by `world`.
+    """
+
+    def __init__(self, n: int, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1) -> None:
+        self.n, self.seed, self.shuffle, self.rank, self.world = n, seed, shuffle, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw another permutation and other clips; Lightning calls it before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.n // self.world)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.n)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
+        for i in range(self.rank, len(self) * self.world, self.world):
+            yield self.epoch, int(order[i % self.n])
+
+
+class Collate:
+    """Items → one batch; unreadable videos end the run (`raise`) or are left out and named (`skip`)."""
+
+    def __init__(self, source: Source, on_error: str) -> None:
+        self.source, self.on_error = source, on_error
+
+    def __call__(self, items: Sequence[Item]) -> Batch | UserError:
+        errors = [item.error for item in items if item.error is not None]
+        if errors and self.on_error == "raise":
+            return errors[0]
+        clips = [item.clip for item in items if item.clip is not None]
+        good = [item for item in items if item.clip is not None]
+        batch = Batch(
+            clip=torch.stack(clips or [self.source.nothing()]),  # N × (V, C, T, H, W) → N, V, C, T, H, W
+            label=torch.tensor([item.label for item in good] or [IGNORE]),
+            video_id=torch.tensor([item.video_id for item in good] or [-1]),
+        )
+        if errors:
+            batch["unreadable"] = [str(error) for error in errors]
+        return batch
+
+
+class TestViews(IterableDataset[Batch | UserError]):
+    """All views of every video, in batches of at most `view_batch` views; each video is decoded once.
+
+    A video belongs to one rank and one worker, and none stands in twice. Its views come one after another, in
+    one or more rows of one or more batches, so that memory does not grow with its length; videos with equally few
+    views share a batch. A video that fails half-way keeps the views that came before, and is named in `unreadable`.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        source: Source,
+        clips: int | None = None,
+        crops: int = 1,
+        view_batch: int = 8,
+        on_error: str = "raise",
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.videos, self.source, self.clips, self.crops = list(videos), source, clips, crops
+        self.view_batch, self.rank, self.world = view_batch, rank, world
+        self.collate = Collate(source, on_error)
+
+    def __iter__(self) -> Iterator[Batch | UserError]:
+        worker = get_worker_info()
+        share = self.rank * worker.num_workers + worker.id if worker else self.rank
+        shares = self.world * worker.num_workers if worker else self.world
+        row: list[Item] = []  # of one batch: items with equally many views, and errors
+        for index in range(share, len(self.videos), shares):
+            for item in self._video(index):
+                views = [other.clip.shape[0] for other in row if other.clip is not None]
+                if item.clip is not None and views:
+                    fits = views[0] == item.clip.shape[0] and sum(views) + views[0] <= self.view_batch
+                    if not fits:
+                        yield self.collate(row)
+                        row = []
+                row.append(item)
+        if row:
+            yield self.collate(row)
+
+    def _video(self, index: int) -> Iterator[Item]:
+        """The video's views in portions V, C, T, H, W of at most `view_batch`."""
+        video, clip = self.videos[index], self.source.clip
+        try:
+            with self.source.open(video) as reader:
+                size = transforms.virtual_size(reader.size, clip)
+                crops = transforms.testing_crops(size, clip.crop, self.crops)
+                waiting: list[Tensor] = []
+                for indices in sampling.consecutive_clips(len(reader), clip.frames, clip.stride, self.clips):
+                    waiting += self.source.views(reader, indices, crops)
+                    while len(waiting) >= self.view_batch:
+                        yield Item(torch.stack(waiting[: self.view_batch]), video.label, index)
+                        waiting = waiting[self.view_batch :]
+                if waiting:
+                    yield Item(torch.stack(waiting), video.label, index)
+        except UserError as error:
+            yield Item(None, video.label, index, error)
