@@ -70,8 +70,8 @@ def _files(
 ) -> tuple[dict[str, Path], bool]:
     """Training and test list, and whether their frame counts are those of this modality."""
     if train_list and test_list:
-        folder = Path(lists or root)
-        return {"train": folder / train_list, "test": folder / test_list}, True
+        folder, other = Path(lists or root), "_rgb_" if modality == "flow" else "_flow_"
+        return {"train": folder / train_list, "test": folder / test_list}, other not in train_list
     if train_list or test_list:
         raise UserError("data.train_list and data.test_list go together; give both or neither")
     places = [str(lists)] if lists else LISTS

@@ -1,0 +1,189 @@
+"""Small trees that look like HMDB51 and UCF101 after unpacking: real names, list files, codec and oddities.
+
+`python -m tests.lookalikes DIR` writes `DIR/hmdb51`, `DIR/ucf101` and their frame folders `DIR/hmdb51_frames`,
+`DIR/ucf101_frames`. Which way the pattern moves is the class, so that a network can learn from them.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.io import write_jpeg
+
+from src.data.annotations import Lists, Video
+
+Clip = NDArray[np.uint8]  # T, H, W, 3
+MOTIONS = ((2, 0), (-2, 0), (0, 2), (0, -2))  # pixels a frame: right, left, down, up
+# Sources as HMDB51 names them: with a number sign, brackets, an exclamation mark, a dash, and a class in the title.
+SOURCES = (
+    *("#20_Rhythm", "Die_Another_Day_-_Scene_Part_1_[HD]", "The_Three_Musketeers_(1993)_Final_Battle_1"),
+    *("kick__Best_CHUCK_NORRIS_kick_to_the_nuts!", "American_History_X", "How_to", "prelinger_LetsBeGo1953"),
+)
+HMDB_CLASSES = ("brush_hair", "cartwheel", "kick", "shoot_ball")
+UCF_CLASSES = ("ApplyEyeMakeup", "BenchPress", "Diving", "HandstandPushups")
+PARTS = ("train", "test", "unused")  # of HMDB51's lists
+
+
+def sample_clips() -> Path | None:
+    """The folder of real clips to test with, where there is one."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LATE_SAMPLE_CLIPS", default))
+    return folder if folder.is_dir() else None
+
+
+def moving_pattern(motion: int, seed: int, frames: int = 20, size: tuple[int, int] = (64, 48)) -> Clip:
+    """A smooth random texture of width, height that moves by `MOTIONS[motion]` a frame."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    waves = rng.integers(1, 5, (3, 4, 2)) * rng.choice((-1, 1), (3, 4, 2))  # whole periods: shifts wrap smoothly
+    phases = rng.uniform(0, 2 * np.pi, (3, 4))
+    texture = np.stack(
+        [
+            sum(
+                np.sin(2 * np.pi * (a * x / width + b * y / height) + p)
+                for (a, b), p in zip(waves[c], phases[c], strict=True)
+            )
+            for c in range(3)
+        ],
+        axis=-1,
+    )
+    picture = np.clip(127 + 28 * texture, 0, 255).astype(np.uint8)
+    dx, dy = MOTIONS[motion]
+    return np.stack([np.roll(picture, (t * dy, t * dx), (0, 1)) for t in range(frames)])
+
+
+def write_xvid(path: Path, clip: Clip, fps: int = 25) -> None:
+    """An AVI as XviD writes it: MPEG-4 part 2 with B-frames, four-character code XVID."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"bf": "2", "qscale": "2", "flags": "+qscale", "g": "12", "threads": "1"}
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("mpeg4", rate=Fraction(fps), options=options)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.codec_tag = "XVID"
+        for picture in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def hmdb51(root: Path, classes: Sequence[str] = HMDB_CLASSES[:3], sources: int = 4, clips: int = 2) -> Path:
+    """`<root>/<class>/<clip>.avi` and `<root>/testTrainMulti_7030_splits/<class>_test_split{1,2,3}.txt`.
+
+    Per class and split one source is for testing, one unused, the others for training; lines end in a space.
+    """
+    lists = root / "testTrainMulti_7030_splits"
+    lists.mkdir(parents=True, exist_ok=True)
+    for label, class_name in enumerate(classes):
+        names: list[list[str]] = []
+        for source in range(sources):
+            named = [f"{SOURCES[source]}_{class_name}_f_cm_np1_fr_med_{i}.avi" for i in range(clips)]
+            for i, name in enumerate(named):
+                clip = moving_pattern(label, seed=1000 * label + 10 * source + i, frames=18 + 4 * source + i)
+                write_xvid(root / class_name / name, clip, fps=30)
+            names.append(named)
+        for split in (1, 2, 3):
+            use = {(split - 1) % sources: 2, split % sources: 0}
+            lines = [f"{name} {use.get(i, 1)} \n" for i, named in enumerate(names) for name in named]
+            (lists / f"{class_name}_test_split{split}.txt").write_text("".join(lines))
+    return root
+
+
+def ucf101(
+    root: Path, classes: Sequence[str] = UCF_CLASSES[:3], groups: int = 4, clips: int = 2, real: Path | None = None
+) -> Path:
+    """`<root>/<Class>/v_<Class>_gXX_cYY.avi` and `<root>/ucfTrainTestlist/*.txt` with CRLF line ends.
+
+    Group n is tested in split n. With `real`, a folder of UCF101 clips, clip n of a class stands for group n.
+    """
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True, exist_ok=True)
+    paths: dict[int, list[str]] = {}
+    for label, class_name in enumerate(classes):
+        given = sorted((real / class_name).glob("*.avi"))[:groups] if real else []
+        for group in range(1, 1 + (len(given) or groups)):
+            for i in range(1, 2 if given else 1 + clips):
+                name = f"{class_name}/v_{class_name}_g{group:02d}_c{i:02d}.avi"
+                paths.setdefault(group, []).append(name)
+                if given:
+                    (root / class_name).mkdir(exist_ok=True)
+                    shutil.copyfile(given[group - 1], root / name)
+                else:
+                    seed = 5000 + 1000 * label + 10 * group + i
+                    write_xvid(root / name, moving_pattern(label, seed, frames=18 + 3 * group + i))
+    number = {class_name: i for i, class_name in enumerate(classes, 1)}
+    write_lines(lists / "classInd.txt", [f"{i} {class_name}" for class_name, i in number.items()])
+    for split in (1, 2, 3):
+        train = [name for group, names in paths.items() if group != split for name in names]
+        write_lines(
+            lists / f"trainlist0{split}.txt", [f"{name} {number[name.split('/')[0]]}" for name in sorted(train)]
+        )
+        write_lines(lists / f"testlist0{split}.txt", sorted(paths[split]))
+    return root
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.write_bytes("".join(f"{line}\r\n" for line in lines).encode())
+
+
+def frame_folders(lists: Sequence[Lists], root: Path, flow_ending: str = ".jpg", quality: int = 95) -> Path:
+    """The videos of some splits as the authors' preprocessing leaves them, with their list files.
+
+    `<root>/<clip>/img_%05d.jpg`, `flow_x_%05d`, `flow_y_%05d` (from 1, as many as frames) and
+    `<root>/settings/{train,val}_{rgb,flow}_split<n>.txt`. The flow is the motion that the pattern really has.
+
+    Args:
+        flow_ending: empty for HMDB51's flow.
+    """
+    (root / "settings").mkdir(parents=True, exist_ok=True)
+    frames: dict[str, int] = {}
+    for read in lists:
+        for side, videos in (("train", read.train), ("val", read.test)):
+            lines = []
+            for video in videos:
+                folder = Path(video.name).stem
+                if folder not in frames:
+                    frames[folder] = _write_frames(video, root / folder, flow_ending, quality)
+                lines.append(f"{folder} {frames[folder]} {video.label}\n")
+            for modality in ("rgb", "flow"):
+                (root / "settings" / f"{side}_{modality}_split{read.split}.txt").write_text("".join(lines))
+    return root
+
+
+def _write_frames(video: Video, folder: Path, flow_ending: str, quality: int) -> int:
+    folder.mkdir(parents=True)
+    count = 0
+    dx, dy = MOTIONS[video.label % len(MOTIONS)]
+    for count, picture in enumerate(decoded(Path(video.path)), 1):
+        image = torch.from_numpy(picture).permute(2, 0, 1)  # H,W,C → C,H,W
+        write_jpeg(image, str(folder / f"img_{count:05d}.jpg"), quality)
+        for axis, motion in (("x", dx), ("y", dy)):
+            field = torch.full_like(image[:1], round(127.5 + motion * 127.5 / 20))
+            write_jpeg(field, str(folder / f"flow_{axis}_{count:05d}{flow_ending}"), quality)
+    return count
+
+
+def decoded(path: Path) -> Iterator[Clip]:
+    """All frames H, W, 3 in order, by PyAV."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
+
+
+if __name__ == "__main__":
+    from src.data.hmdb51 import hmdb51 as read_hmdb51
+    from src.data.ucf101 import ucf101 as read_ucf101
+
+    base = Path(sys.argv[1])
+    for make, read, ending in ((hmdb51, read_hmdb51, ""), (ucf101, read_ucf101, ".jpg")):
+        tree = make(base / make.__name__)
+        splits = [read(str(tree), split, check_counts=False) for split in (1, 2, 3)]
+        frame_folders(splits, base / f"{make.__name__}_frames", ending)
+    print(f"look-alikes of HMDB51 and UCF101 in {base}")
