@@ -1,0 +1,192 @@
+"""A report as one page that needs nothing else: styles and charts inline, no script, no link but to run folders."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from src.reports import charts
+from src.reports.rows import Line, Result, say
+from src.reports.runs import Run
+from src.reports.tables import TEXT_COLUMNS, Report, main_table, number, pair_table
+
+CSS = Path(__file__).with_name("page.css")
+# metric → title, unit, factor
+CURVES = {
+    "val/top1": ("Validation top-1", " %", 1.0),
+    "val/loss": ("Validation loss", "", 1.0),
+    "train/loss": ("Training loss", "", 1.0),
+    "train/top1": ("Training top-1", " %", 100.0),
+}
+
+
+def page(report: Report, folder: Path) -> str:
+    """The page. Links to runs are relative to `folder`, where it will lie."""
+    body = [
+        f"<h1>{escape(report.title)}</h1>",
+        f'<p class="sub">{escape(report.subtitle or " | ".join(report.conditions) or "no results yet")}</p>',
+        _section("Results", _dots(report) + _results(report)),
+        _pairs(report),
+        _curves(report.lines),
+        _confusions(report.lines),
+        _section("Still missing", _list(f"{name}: {', '.join(runs)}" for name, runs in report.missing)),
+        _section("Runs", _runs(report.lines, folder)),
+        _section("Notes", _list(report.notes)),
+        f"<footer>python -m src.report · {datetime.now():%Y-%m-%d %H:%M}</footer>",
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(report.title)}</title><style>{CSS.read_text()}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _scroll(content: str) -> str:
+    return f'<div class="scroll">{content}</div>'
+
+
+def _list(items: Iterable[str]) -> str:
+    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<ul>{lines}</ul>" if lines else ""
+
+
+def _key(index: int) -> str:
+    return f'<span class="key" style="background:var(--c{index % charts.COLOURS})"></span>'
+
+
+def _dots(report: Report) -> str:
+    rows = []
+    for line in report.lines:
+        summary = line.summary()
+        values = [r.metrics["top1"] for r in line.results.values() if "top1" in r.metrics]
+        mean, sd = (summary.mean, summary.sd) if summary else (None, None)
+        rows.append(charts.Dot(line.title, mean, sd, values, line.paper if line.official else None))
+    chart = charts.dots(rows)
+    if not chart:
+        return ""
+    meaning = "● mean, line ± one standard deviation, faint dots the runs" + (
+        ", ◇ the paper's number" if any(row.paper is not None for row in rows) else ""
+    )
+    return f'{chart}<p class="legend">{meaning}; top-1 in %</p>'
+
+
+def _results(report: Report) -> str:
+    head, rows = main_table(report)
+    means = [summary.mean if (summary := line.summary()) else None for line in report.lines]
+    best = max((mean for mean in means if mean is not None), default=None)
+    # One best row only makes sense where all rows were measured alike.
+    marks = [len(report.conditions) == 1 and mean is not None and mean == best for mean in means]
+    text = [_row("th", head, head)]
+    text.append("</thead><tbody>")
+    for index, (cells, mark) in enumerate(zip(rows, marks, strict=True)):
+        text.append(_row("td", head, cells, _key(index), "best" if mark else ""))
+    return _scroll(f"<table><thead>{''.join(text)}</tbody></table>")
+
+
+def _row(tag: str, head: list[str], cells: list[str], before: str = "", style: str = "") -> str:
+    parts = []
+    for i, (name, cell) in enumerate(zip(head, cells, strict=True)):
+        kind = "left" if name in TEXT_COLUMNS else "open" if name == "missing" and cell.isdigit() else ""
+        parts.append(f'<{tag} class="{kind}">{before if i == 0 else ""}{escape(cell)}</{tag}>')
+    return f'<tr class="{style}">{"".join(parts)}</tr>'
+
+
+def _plain_table(head: list[str], rows: list[list[str]]) -> str:
+    body = "".join(_row("td", head, row) for row in rows)
+    return f"<table><thead>{_row('th', head, head)}</thead><tbody>{body}</tbody></table>"
+
+
+def _pairs(report: Report) -> str:
+    if not report.comparisons:
+        return ""
+    return _section("Paired tests", _scroll(_plain_table(*pair_table(report.comparisons))))
+
+
+def _curves(lines: Sequence[Line]) -> str:
+    single = {i: line for i, line in enumerate(lines) if all(len(r.runs) == 1 for r in line.results.values())}
+    names = [line.title for line in lines]
+    parts = []
+    for metric, (title, unit, factor) in CURVES.items():
+        bands = {}
+        for i, line in single.items():
+            curves = [{metric: {e: factor * v for e, v in run.curves.get(metric, {}).items()}} for run in line.runs]
+            if (band := charts.band(curves, metric)) and band.mean:
+                bands[i] = band
+        if bands:
+            parts.append(f"<div><h3>{title}{unit}</h3>{charts.lines(bands, names, unit, title)}</div>")
+    if not parts:
+        return ""
+    shown = [i for i, line in single.items() if line.runs]
+    legend = "".join(f"<span>{_key(i)}{escape(names[i])}</span>" for i in shown)
+    charted = f'<div class="grid2">{"".join(parts)}</div><p class="legend">{legend}</p>'
+    return _section(
+        "Curves", charted + '<p class="legend">line: mean over a row\'s runs; shade: lowest to highest run</p>'
+    )
+
+
+def _confusions(lines: Sequence[Line]) -> str:
+    parts = []
+    for index, line in enumerate(lines):
+        scores = [r.scores for r in line.results.values()]
+        read = [s for s in scores if s is not None and s.videos]
+        same = [s for s in read if s.classes == read[0].classes]
+        if not same:
+            continue
+        counts = np.sum([s.confusion() for s in same], axis=0)
+        classes = same[0].classes
+        chart = charts.confusion(counts, classes, index)
+        small = len(classes) <= 12
+        heading = f"<h3>{_key(index)}{escape(line.title)}</h3>"
+        parts.append(
+            f"<div>{heading}{chart}</div>"
+            if small
+            else f"<details><summary>{escape(line.title)}</summary>{chart}</details>"
+        )
+    if not parts:
+        return ""
+    note = (
+        '<p class="legend">rows: true class; columns: predicted; summed over a row\'s runs, % of the true class</p>'
+    )
+    return _section("Confusion", f'<div class="grid3">{"".join(parts)}</div>{note}')
+
+
+def _runs(lines: Sequence[Line], folder: Path) -> str:
+    rows = []
+    for line in lines:
+        for result in line.results.values():
+            links = " + ".join(_link(run, folder) for run in result.runs)
+            cells = [escape(line.title), escape(say(result.key)), links, *_outcome(result)]
+            rows.append(
+                "<tr>" + "".join(f'<td class="{"left" if i < 3 else ""}">{c}</td>' for i, c in enumerate(cells))
+            )
+    if not rows:
+        return ""
+    names = ("row", "run", "configuration", "top-1 %", "top-5 %", "mean class %", "best epoch", "test videos")
+    head = "".join(f'<th class="{"left" if i < 3 else ""}">{name}</th>' for i, name in enumerate(names))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<details><summary>{len(rows)} results</summary>{_scroll(table)}</details>"
+
+
+def _outcome(result: Result) -> list[str]:
+    metrics: Callable[[str], str] = lambda name: number(result.metrics.get(name))  # noqa: E731
+    best = [(run.results.get("best") or {}).get("epoch") for run in result.runs]
+    tested = result.runs[0].results.get("tested")
+    epochs = " + ".join("–" if epoch is None else str(epoch) for epoch in best)
+    return [metrics("top1"), metrics("top5"), metrics("mean_class"), epochs, str(tested or "–")]
+
+
+def _link(run: Run, folder: Path) -> str:
+    name = escape(run.folder.name)
+    if run.config is None:
+        return name
+    address = quote(os.path.relpath(run.folder / "config.yaml", folder))
+    return f'<a href="{address}">{name}</a>'
