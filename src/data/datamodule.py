@@ -5,13 +5,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from src.batch import Batch
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
 from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
-from src.data.decode import DECODERS
+from src.data.decode import DECODERS, Frames
 from src.data.transforms import SCALES
 from src.errors import UserError
 
@@ -101,7 +102,26 @@ class VideoData(pl.LightningDataModule):
 
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
-        views = TestViews(
+        return Loader(self._views(), batch_size=None, **self._workers(len(self.test_videos)))
+
+    def views(self, video: Video) -> Iterator[Tensor]:
+        """All test views of any one video, in portions 1, V, C, T, H, W (uint8)."""
+        for item in self._views().video(video):
+            if item.error is not None:
+                raise item.error
+            if item.clip is not None:
+                yield item.clip[None]
+
+    def frames(self, video: Video) -> Frames:
+        """The centre clip of any one video in its centre crop, to look at: T, H, W, C uint8."""
+        item = Clips([video], self.source, train=False)[0, 0]
+        if item.clip is None:
+            raise item.error or UserError(f"{video.path}: it gives no clip")
+        frames: Frames = item.clip[0].permute(1, 2, 3, 0).numpy()  # C, T, H, W → T, H, W, C
+        return frames
+
+    def _views(self) -> TestViews:
+        return TestViews(
             self.test_videos,
             self.source,
             clips=self.test_clips,
@@ -110,7 +130,6 @@ class VideoData(pl.LightningDataModule):
             on_error=self.on_error,
             **self._rank(),
         )
-        return Loader(views, batch_size=None, **self._workers(len(self.test_videos)))
 
     def _clips(self, videos: list[Video], train: bool) -> Loader:
         data = Clips(videos, self.source, train, self.seed, self.flip, self.scales)

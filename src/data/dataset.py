@@ -137,21 +137,25 @@ class ClipSampler(Sampler[tuple[int, int]]):
 
 
 class Collate:
-    """Items → one batch; unreadable videos end the run (`raise`) or are left out and named (`skip`)."""
+    """Items → one batch; unreadable videos end the run (`raise`) or are left out and named (`skip`).
 
-    def __init__(self, source: Source, on_error: str) -> None:
-        self.source, self.on_error = source, on_error
+    Where none is left, `placeholder` gives one black clip with the label IGNORE, so that a training step has
+    something to run on under DDP; without it the batch is empty (N = 0).
+    """
+
+    def __init__(self, source: Source, on_error: str, placeholder: bool = True) -> None:
+        self.source, self.on_error, self.placeholder = source, on_error, placeholder
 
     def __call__(self, items: Sequence[Item]) -> Batch | UserError:
         errors = [item.error for item in items if item.error is not None]
         if errors and self.on_error == "raise":
             return errors[0]
-        clips = [item.clip for item in items if item.clip is not None]
-        good = [item for item in items if item.clip is not None]
+        good = [item for item in items if item.clip is not None] or [Item(self.source.nothing(), IGNORE, -1)]
+        number = 0 if good[0].label == IGNORE and not self.placeholder else len(good)
         batch = Batch(
-            clip=torch.stack(clips or [self.source.nothing()]),  # N × (V, C, T, H, W) → N, V, C, T, H, W
-            label=torch.tensor([item.label for item in good] or [IGNORE]),
-            video_id=torch.tensor([item.video_id for item in good] or [-1]),
+            clip=torch.stack([item.clip for item in good if item.clip is not None])[:number],  # N, V, C, T, H, W
+            label=torch.tensor([item.label for item in good])[:number],
+            video_id=torch.tensor([item.video_id for item in good])[:number],
         )
         if errors:
             batch["unreadable"] = [str(error) for error in errors]
@@ -181,7 +185,7 @@ class TestViews(IterableDataset[Batch | UserError]):
     ) -> None:
         self.videos, self.source, self.clips, self.crops = list(videos), source, clips, crops
         self.view_batch, self.rank, self.world = view_batch, rank, world
-        self.collate = Collate(source, on_error)
+        self.collate = Collate(source, on_error, placeholder=False)
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         worker = get_worker_info()
@@ -189,7 +193,7 @@ class TestViews(IterableDataset[Batch | UserError]):
         shares = self.world * worker.num_workers if worker else self.world
         row: list[Item] = []  # of one batch: items with equally many views, and errors
         for index in range(share, len(self.videos), shares):
-            for item in self._video(index):
+            for item in self.video(self.videos[index], index):
                 views = [other.clip.shape[0] for other in row if other.clip is not None]
                 if item.clip is not None and views:
                     fits = views[0] == item.clip.shape[0] and sum(views) + views[0] <= self.view_batch
@@ -200,9 +204,9 @@ class TestViews(IterableDataset[Batch | UserError]):
         if row:
             yield self.collate(row)
 
-    def _video(self, index: int) -> Iterator[Item]:
-        """The video's views in portions V, C, T, H, W of at most `view_batch`."""
-        video, clip = self.videos[index], self.source.clip
+    def video(self, video: Video, index: int = 0) -> Iterator[Item]:
+        """One video's views in portions V, C, T, H, W of at most `view_batch`."""
+        clip = self.source.clip
         try:
             with self.source.open(video) as reader:
                 size = transforms.virtual_size(reader.size, clip)

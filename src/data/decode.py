@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
 from src.errors import UnreadableVideoError, UserError
 
@@ -63,7 +64,7 @@ def open_video(path: str, decoder: str = "decord", frames: int | None = None, mo
         decoder: decord or pyav; both give the same frames.
         frames: how many frames can be read, where an inventory knows; otherwise it is found out, and a file that
             has been cut off is refused.
-        modality: rgb or flow; only folders of pictures hold flow.
+        modality: rgb, or flow (2 channels, see src/data/flow.py).
 
     Raises:
         UserError: unknown decoder.
@@ -74,7 +75,8 @@ def open_video(path: str, decoder: str = "decord", frames: int | None = None, mo
     if Path(path).is_dir():
         return FrameFolder(path, frames, modality)
     if modality != "rgb":
-        raise UserError(f"{path}: {modality} is read from folders of pictures, not from a video file")
+        flow: Reader = open_flow(path, frames)
+        return flow
     with _readable(path):
         status = Path(path).stat()
         scan = _scan(path, status.st_mtime_ns, status.st_size)
