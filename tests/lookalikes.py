@@ -15,9 +15,8 @@ import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.io import write_jpeg
-
 from src.data.annotations import Lists, Video
+from torchvision.io import write_jpeg
 
 Clip = NDArray[np.uint8]  # T, H, W, 3
 MOTIONS = ((2, 0), (-2, 0), (0, 2), (0, -2))  # pixels a frame: right, left, down, up

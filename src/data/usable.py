@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 NAMED = 5  # videos that one message names
 
 
-def usable(lists: Lists, modality: str = "rgb", on_error: str = "error", method: str = "tvl1") -> Lists:
+def usable(lists: Lists, modality: str = "rgb", on_error: str = "raise", method: str = "tvl1") -> Lists:
     """The lists with the inventory's frame counts and, for flow, the paths of the flow.
 
     An inventory is optional: without one (or for a file that has changed since) frames are counted when a video is
@@ -22,7 +22,7 @@ def usable(lists: Lists, modality: str = "rgb", on_error: str = "error", method:
 
     Args:
         modality: rgb or flow.
-        on_error: what to do about videos that the inventory calls bad: error, or skip (left out, named in
+        on_error: what to do about videos that the inventory calls bad: raise, or skip (left out, named in
             `left_out` and in a warning).
         method: which flow, as src.prepare was told.
 

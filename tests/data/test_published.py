@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from src.data.frame_lists import frames
 from src.data.hmdb51 import CLASSES, group, hmdb51
 from src.data.kinetics400 import kinetics400
 from src.data.ucf101 import PUBLISHED, ucf101
 from src.errors import UserError
+
 from tests import lookalikes
 
 
@@ -63,7 +63,7 @@ def test_hmdb51_as_published(tmp_path: Path) -> None:
         hmdb51(str(root), 2)
     with pytest.raises(UserError, match=r"splits 1, 2 and 3"):
         hmdb51(str(root), 4)
-    with pytest.raises(UserError, match="does not exist; set data.root"):
+    with pytest.raises(UserError, match=r"does not exist; set data.root"):
         hmdb51(str(tmp_path / "nothing"), 1)
 
 
@@ -81,7 +81,7 @@ def test_hmdb51_source_is_the_name_up_to_the_class(clip: str, label: str, source
 
 
 def test_a_part_of_hmdb51_has_to_be_asked_for(trees: Path) -> None:
-    with pytest.raises(UserError, match="brush_hair_test_split2.txt"):
+    with pytest.raises(UserError, match=r"brush_hair_test_split2.txt"):
         hmdb51(str(trees / "hmdb51"), 2)
     lists = hmdb51(str(trees / "hmdb51"), 2, check_counts=False)
     assert lists.classes == ["catch", "kick"]
@@ -181,9 +181,9 @@ def test_frame_lists_of_ones_own(trees: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"of the classes 0 to 1, \[0\] have no training video"):
         frames(str(root), 1, "rgb", **own)
     (root / "train.txt").write_text("b none 1\n")
-    with pytest.raises(UserError, match="line 1: 'b none 1' is not `<folder> <frames> <class>`"):
+    with pytest.raises(UserError, match=r"line 1: 'b none 1' is not `<folder> <frames> <class>`"):
         frames(str(root), 1, "rgb", **own)
-    with pytest.raises(UserError, match="train_flow_split1.txt is missing: looked in "):
+    with pytest.raises(UserError, match=r"train_flow_split1.txt is missing: looked in "):
         frames(str(root), 1, "flow")
 
 
