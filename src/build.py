@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from src.config import CONF, register
 from src.data.datamodule import VideoData
+from src.data.usable import usable
 from src.errors import UserError
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
@@ -72,10 +73,12 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
 
 
 def build_data(cfg: DictConfig) -> VideoData:
-    """The data of a configuration, lists read and split by its protocol.
+    """The data of a configuration: lists read, checked against the inventory, and split by the protocol.
 
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
-    data: VideoData = build(cfg.data.module, lists=build(cfg.data.lists))
+    lists = usable(build(cfg.data.lists), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+    # Not as an argument of `build`: Hydra would take the dataclass apart.
+    data: VideoData = build(cfg.data.module)(lists=lists)
     return data

@@ -7,12 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF, register
 from src.errors import UserError
+
+MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
@@ -23,9 +28,22 @@ def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets exceptions through, and they are told here
     register()
+    mistakes: list[UserError] = []
+
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on and tells at its end
+                raise
+            mistakes.append(error)  # raised below: Hydra would print lines of its own on its way
+            return None
+
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        for error in mistakes:
+            raise error
+    except MISTAKES as error:
         if wants_traceback:
             raise
         sys.exit(f"error: {explain(error)}")
@@ -37,7 +55,7 @@ def plain(task: Callable[[list[str]], None]) -> None:
     """Run a task that reads its own `key=value` arguments; mistakes are told as in `main`."""
     try:
         task(sys.argv[1:])
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except MISTAKES as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}:
             raise
         sys.exit(f"error: {explain(error)}")

@@ -1,8 +1,8 @@
 """Test a finished run again: `python -m src.evaluate run=outputs/RUN [checkpoint=best|last|FILE] [overrides …]`.
 
-The run's configuration is composed again with the overrides on top (`data.test_crops=10`, `data.root=DIR`), so that a
-network can be tested with more views or on other videos. A run that was trained on one split is not tested on another,
-whose test videos it has seen, unless `allow_split_mismatch=true` says so.
+The run's configuration is composed again with the overrides on top (`data.test_crops=10`, `data.root=DIR`), so that
+a network can be tested with more views or on other videos. A run that was trained on one split is not tested on
+another, whose test videos it has seen, unless `allow_split_mismatch=true` says so.
 """
 
 from datetime import datetime
@@ -78,8 +78,8 @@ def check_split(folder: Path, cfg: DictConfig, allow: bool) -> None:
     split, wanted = trained.get("split"), cfg.data.get("split")
     if trained.name == cfg.data.name and split != wanted and not allow:
         raise UserError(
-            f"{folder} was trained on {trained.name} split {split} and would be tested on split {wanted}, whose test "
-            "videos it has partly been trained on; if that is what you want, add allow_split_mismatch=true"
+            f"{folder} was trained on {trained.name} split {split} and would be tested on split {wanted}, whose "
+            "test videos it has partly been trained on; if that is what you want, add allow_split_mismatch=true"
         )
 
 
