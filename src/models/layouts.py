@@ -1,0 +1,177 @@
+"""The layouts of published checkpoints: the tensor names each is known by, and what they are called here."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One naming scheme.
+
+    backbone: the class that it fits; None fits any.
+    marks: names that a checkpoint of this layout has.
+    rules: regular expressions and replacements that turn its names into ours, applied one after the other.
+    pretrained: it holds a backbone with its own classifier: head and reduction keep their initial values.
+    """
+
+    name: str
+    backbone: str | None
+    marks: tuple[str, ...]
+    rules: Rules
+    pretrained: bool = False
+
+    def target(self, name: str) -> str | None:
+        """What the tensor `name` is called here; None if the layout has no such tensor."""
+        for pattern, replacement in self.rules:
+            name = re.sub(pattern, replacement, name)
+        return name if re.match(r"(backbone|pooling|classifier)\.", name) else None
+
+
+def numbered(theirs: str, ours: str, numbers: Iterable[int], start: int = 0) -> Rules:
+    """One rule per number: `theirs` followed by it becomes `ours` followed by a count from `start`."""
+    return tuple((rf"^{theirs}{n}(?=[._])", f"{ours}{i}") for i, n in enumerate(numbers, start))
+
+
+# The authors' heads. Names that end in #0, #1, #2 are the thirds of one tensor here: query, key and value.
+BERT: Rules = (
+    (r"^bert(_slow)?\.", "pooling.heads.0."),
+    (r"^bert_fast\.", "pooling.heads.1."),
+    (r"\.clsToken$", ".cls"),
+    (r"\.embedding\.learnedPosition\.pe$", ".positions"),
+    (r"\.transformer_blocks\.", ".layers."),
+    (r"\.attention\.linear_layers\.([012])\.(weight|bias)$", r".self_attn.in_proj_\2#\1"),
+    (r"\.attention\.output_linear\.", ".self_attn.out_proj."),
+    (r"\.feed_forward\.w_([12])\.", r".linear\1."),
+    (r"\.input_sublayer\.norm\.", ".norm1."),
+    (r"\.output_sublayer\.norm\.", ".norm2."),
+    (r"\.b_2$", ".bias"),
+)
+UNBIASED_SCALE = re.compile(r"\.a_2$")  # left for the reader: its values change as well
+HEADS: Rules = (
+    *BERT,
+    (r"^lstm\.", "pooling.heads.0.lstm."),
+    (r"^NLB\.W_z\.0\.", "pooling.heads.0.block.output."),
+    (r"^NLB\.W_z\.1\.", "pooling.heads.0.block.norm."),
+    (r"^NLB\.", "pooling.heads.0.block."),
+    (r"^linear\.", "pooling.heads.0.linear."),
+    (r"^fc_action\.", "classifier."),
+)
+RESIDUAL: Rules = (  # bottlenecks of both SlowFast namings
+    (r"\.branch1(_conv)?\.", ".downsample.0."),
+    (r"\.branch1_(bn|norm)\.", ".downsample.1."),
+    *(
+        rule
+        for n, letter in enumerate("abc", 1)
+        for rule in (
+            (rf"\.branch2\.(conv_)?{letter}\.", f".conv{n}."),
+            (rf"\.branch2\.({letter}_bn|norm_{letter})\.", f".bn{n}."),
+        )
+    ),
+)
+PYSLOWFAST: Rules = (
+    (r"^(?:model\.)?s1\.pathway([01])_stem\.conv\.", r"backbone.stems.\1.0."),
+    (r"^(?:model\.)?s1\.pathway([01])_stem\.bn\.", r"backbone.stems.\1.1."),
+    (r"^(?:model\.)?head\.projection\.", "classifier."),
+    *((rf"^(?:model\.)?s{n}_fuse\.conv_f2s\.", f"backbone.laterals.{n - 1}.0.") for n in range(1, 5)),
+    *((rf"^(?:model\.)?s{n}_fuse\.bn\.", f"backbone.laterals.{n - 1}.1.") for n in range(1, 5)),
+    *numbered(r"(?:model\.)?s", "backbone.stages.", range(2, 6)),
+    (r"\.pathway([01])_res(\d+)\.", r".\1.\2."),
+    *RESIDUAL,
+)
+PYTORCHVIDEO: Rules = (
+    (r"^blocks\.0\.multipathway_blocks\.([01])\.conv\.", r"backbone.stems.\1.0."),
+    (r"^blocks\.0\.multipathway_blocks\.([01])\.norm\.", r"backbone.stems.\1.1."),
+    (r"^blocks\.([0-3])\.multipathway_fusion\.conv_fast_to_slow\.", r"backbone.laterals.\1.0."),
+    (r"^blocks\.([0-3])\.multipathway_fusion\.norm\.", r"backbone.laterals.\1.1."),
+    (r"^blocks\.6\.proj\.", "classifier."),
+    *numbered(r"blocks\.", "backbone.stages.", range(1, 5)),
+    (r"\.multipathway_blocks\.([01])\.res_blocks\.", r".\1."),
+    *RESIDUAL,
+)
+PYTORCH_I3D: Rules = (
+    (r"\.conv3d\.", ".conv."),
+    (r"^logits\.conv\.", "classifier."),
+    (r"^Conv3d_1a_7x7\.", "backbone.stem.0."),
+    (r"^Conv3d_2b_1x1\.", "backbone.stem.2."),
+    (r"^Conv3d_2c_3x3\.", "backbone.stem.3."),
+    # Mixed_4b is the second stage's first module; pooling comes before it.
+    *((rf"^Mixed_{s}{m}\.", f"backbone.stages.{s - 3}.{'abcdef'.index(m)}.") for s in (3, 4, 5) for m in "bcdef"),
+)
+I3D_RELEASE: Rules = (
+    (r"\.conv3d\.", ".conv."),
+    (r"^features\.([023])\.", r"backbone.stem.\1."),
+    *numbered(r"features\.", "backbone.stages.0.", range(5, 7), start=1),
+    *numbered(r"features\.", "backbone.stages.1.", range(8, 13), start=1),
+    *numbered(r"features\.", "backbone.stages.2.", range(14, 16), start=1),
+    (r"^mapper\.", "backbone.reduction."),
+    *HEADS,
+)
+SLOWFAST_RELEASE: Rules = (
+    *PYSLOWFAST,
+    (r"^mapper(_slow)?\.", "backbone.reduction.0."),
+    (r"^mapper_fast\.", "backbone.reduction.1."),
+    *HEADS,
+)
+MARS: Rules = (
+    (r"^conv1\.", "backbone.stem.0."),
+    (r"^bn1\.", "backbone.stem.1."),
+    *numbered("layer", "backbone.stages.", range(1, 5)),
+    (r"^fc\.", "classifier."),
+)
+RESNEXT_RELEASE: Rules = (
+    (r"^features\.([01])\.", r"backbone.stem.\1."),
+    *numbered(r"features\.", "backbone.stages.", range(4, 8)),
+    (r"^mapper\.", "backbone.reduction."),
+    *HEADS,
+)
+IG65M: Rules = (
+    (r"^stem\.", "backbone.stem."),
+    *numbered("layer", "backbone.stages.", range(1, 5)),
+    (r"^fc\.", "classifier."),
+)
+R2PLUS1D_RELEASE: Rules = (
+    (r"^features\.0\.", "backbone.stem."),
+    *numbered(r"features\.", "backbone.stages.", range(1, 5)),
+    *HEADS,
+)
+
+OWN = Layout("this project", None, (), ())
+LAYOUTS = (
+    Layout("3D-ResNets-PyTorch / MARS", "ResNeXt", ("conv1.weight", "layer1.0.bn3.weight"), MARS, True),
+    Layout("pytorch-i3d", "I3D", ("Conv3d_1a_7x7.conv3d.weight",), PYTORCH_I3D, True),
+    Layout("PyTorchVideo", "SlowFast", ("blocks.0.multipathway_blocks.0.conv.weight",), PYTORCHVIDEO, True),
+    Layout("PySlowFast", "SlowFast", ("s1.pathway0_stem.conv.weight",), PYSLOWFAST, True),
+    Layout("ig65m-pytorch", "R2Plus1D", ("stem.0.weight", "layer1.0.conv1.0.0.weight"), IG65M, True),
+    Layout("the authors' ResNeXt", "ResNeXt", ("features.4.0.conv1.weight",), RESNEXT_RELEASE),
+    Layout("the authors' I3D", "I3D", ("features.0.conv3d.weight",), I3D_RELEASE),
+    Layout("the authors' SlowFast", "SlowFast", ("model.s1.pathway0_stem.conv.weight",), SLOWFAST_RELEASE),
+    Layout("the authors' R(2+1)D", "R2Plus1D", ("features.0.0.weight",), R2PLUS1D_RELEASE),
+)
+
+
+def recognise(names: Collection[str]) -> Layout | None:
+    """The layout of a checkpoint with these tensor names; None where it is none that is known."""
+    if "classifier.weight" in names and any(name.startswith("backbone.") for name in names):
+        return OWN
+    for layout in LAYOUTS:
+        if all(mark in names for mark in layout.marks):
+            return layout
+    return None
+
+
+def bare(names: Collection[str]) -> dict[str, str]:
+    """Each name without what wrappers put in front: DataParallel, torch.compile, a Lightning module.
+
+    Where a Lightning module holds a recognizer, what else it holds is no part of the network and left away.
+    """
+    stripped = {name: re.sub(r"(^|\.)(?:module|_orig_mod)\.", r"\1", name) for name in names}
+    for name in stripped.values():
+        prefix = name.removesuffix("classifier.weight")
+        if prefix != name and any(other.startswith(prefix + "backbone.") for other in stripped.values()):
+            return {
+                theirs: name.removeprefix(prefix) for theirs, name in stripped.items() if name.startswith(prefix)
+            }
+    return stripped
