@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import wandb
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
@@ -22,6 +22,8 @@ from rich.console import Console
 from src import checkpoints, launch, results
 from src.build import build, build_data, build_recognizer
 from src.callbacks import SameConfiguration, WholeFileCheckpoints, callbacks
+from src.data.annotations import Video
+from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.errors import UserError
 from src.loggers import loggers, sync_hint
@@ -46,6 +48,11 @@ def assemble(cfg: DictConfig) -> tuple[Recognition, VideoData]:
     return module, data
 
 
+def phases(data: VideoData) -> dict[str, list[Video]]:
+    """The videos that each phase of the run uses."""
+    return {"train": data.train_videos, "val": data.val_videos, "test": data.test_videos}
+
+
 def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
     """Train and test in this process (one rank, where there are several) and return what results.json says."""
     hush()
@@ -53,6 +60,8 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     if checkpoint is not None:
         checkpoints.check_fit(module, checkpoint)
     console = Console(soft_wrap=True)
+    if launch.rank() == 0:
+        audit(data.lists, phases(data), folder, console, allow_overlap=cfg.data.allow_overlap)
     made = loggers(cfg, folder, title(cfg))
     bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
     watchers = [SameConfiguration(identity(cfg)), *callbacks(folder, console, cfg.early_stopping, bar)]
@@ -78,6 +87,7 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     if trainer.is_global_zero:
         if cfg.test:
             results.save_test(module.result, data, folder, made)
+        results.summarize(cfg, outcome, made)
         results.save(folder, {**read_json(folder / "run.json"), **outcome})
         results.tell(console, outcome, folder, sync_hint(made, folder))
     for logger in made:

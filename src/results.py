@@ -12,7 +12,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 
-from src import atomic, mistakes
+from src import atomic, complexity, mistakes
+from src.build import build_recognizer
 from src.data.annotations import identity
 from src.data.datamodule import VideoData
 from src.recognition import Recognition
@@ -67,7 +68,6 @@ def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logge
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
-        logger.experiment.summary.update({f"test/{k}": v for k, v in scores.metrics().items()})
         logger.experiment.log({"confusion": wandb.Image(str(picture))})
         if rows:
             table = wandb.Table(columns=[*rows[0]])
@@ -75,6 +75,34 @@ def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logge
                 clip = wandb.Video(str(folder / "mistakes" / row["clip"]), format="mp4")
                 table.add_data(*{**row, "clip": clip}.values())
             logger.experiment.log({"worst mistakes": table})
+
+
+def summarize(cfg: DictConfig, outcome: dict[str, Any], loggers: list[Logger]) -> None:
+    """The columns of the report's table as the run's summary in W&B, where runs are filtered and compared by them."""
+    wandb_loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
+    if not wandb_loggers:
+        return
+    with torch.device("meta"):
+        recognizer = build_recognizer(cfg, outcome["data"]["classes"])
+        cost = complexity.total(complexity.measure(recognizer, torch.empty(complexity.clip_shape(cfg))))
+    columns = {
+        "model": cfg.model.name,
+        "pooling": cfg.pooling.name,
+        "modality": cfg.modality.name,
+        "optimizer": cfg.optim.name,
+        "protocol": cfg.protocol.name,
+        "data": outcome["data"]["name"],
+        "split": outcome["split"],
+        "seed": outcome["seed"],
+        "params M": round(cost.params / 1e6, 2),
+        "operations G": round(cost.operations / 1e9, 2),
+        "MACs G": round(cost.macs / 1e9, 2),
+        "best epoch": (outcome["best"] or {}).get("epoch"),
+        "test videos": outcome.get("tested"),
+        **{f"test/{name}": value for name, value in outcome.get("metrics", {}).items()},
+    }
+    for logger in wandb_loggers:
+        logger.experiment.summary.update(columns)
 
 
 def save(folder: Path, values: dict[str, Any]) -> None:
