@@ -1,16 +1,19 @@
 """Optical flow on disk: where it is, how motion becomes bytes, and how it is read back.
 
-Flow of the video `<root>/<name>` is one grayscale video `<root>_flow_<method>/<name>.mkv` (x above y), or the folder
-`<root>_flow_<method>/<name without ending>/` with the authors' pictures `flow_x_%05d.jpg`, `flow_y_%05d.jpg`. Field i
-(from 0; picture i + 1) is the motion from frame i to frame i + 1, so that T frames have T - 1 fields, and RGB and flow
-clips that start at the same index start at the same moment.
+Flow of the video `<root>/<name>` is one grayscale video `<root>_flow_<method>/<name>.mkv` (x above y), or the
+folder `<root>_flow_<method>/<name without ending>/` with the authors' pictures `flow_x_%05d.jpg`,
+`flow_y_%05d.jpg`. Field i (from 0; picture i + 1) is the motion from frame i to frame i + 1: T frames have T - 1
+fields (a single frame has one, without motion), and RGB and flow clips that start at one index start at one moment.
 
 A motion of v pixels is the byte round(127.5 + v · 127.5 / 20), v clamped to ±20. No byte means 127.5: half a step
-(0.08 pixels) is unavoidable, and ties go to 128, so that no motion is the same byte everywhere. The network's
-normalisation (x/255 - 0.5) / 0.5 makes it 0.004 of the range. Mirroring turns x into 255 - x: no motion is then 127.
+(0.08 pixels) is unavoidable, and ties go up, so that no motion is the byte 128 everywhere. The network's
+normalisation (x/255 - 0.5) / 0.5 makes it 0.004 of the range. Mirroring turns x into 255 - x, exactly the opposite
+motion; no motion is 127 there.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +38,7 @@ def flow_root(root: str | Path, method: str = "tvl1") -> Path:
 
 def flow_path(root: str | Path, name: str, method: str = "tvl1", form: str = "video") -> Path:
     """Where the flow of video `name` (relative to `root`) is written: a file (video) or a folder (frames)."""
-    path = flow_root(root, method) / name
+    path = flow_root(root, method) / name.lstrip("/")  # one listed with an absolute path has that for a name
     return path.with_suffix("") if form == "frames" else path.with_name(path.name + ENDING)
 
 
@@ -49,13 +52,14 @@ def find_flow(root: str | Path, name: str, method: str = "tvl1") -> Path | None:
 
 
 def to_bytes(flow: npt.NDArray[np.floating[Any]]) -> Fields:
-    """Motion in pixels → uint8, same shape; nothing known (not a number) counts as no motion."""
+    """Motion in pixels → uint8, same shape; what is not a number counts as no motion."""
     scaled = np.nan_to_num(flow, posinf=BOUND, neginf=-BOUND).clip(-BOUND, BOUND) * (127.5 / BOUND) + 127.5
-    return np.floor(scaled + 0.5).clip(0, 255).astype(np.uint8)
+    rounded: Fields = np.floor(scaled + 0.5).clip(0, 255).astype(np.uint8)
+    return rounded
 
 
 def to_motion(fields: Fields) -> npt.NDArray[np.float32]:
-    """uint8 → motion in pixels, within half a step (0.08) of what `to_bytes` was given."""
+    """uint8 → motion in pixels, within half a step (0.08) of what `to_bytes` was given (up to its bound)."""
     return ((fields.astype(np.float32) - 127.5) * (BOUND / 127.5)).astype(np.float32)
 
 
@@ -68,24 +72,85 @@ def open_flow(path: str | Path, frames: int | None = None) -> "FlowVideo | Frame
     Raises:
         UnreadableVideoError: it cannot be read.
     """
-    if Path(path).is_dir():
-        return FrameFolder(str(path), frames, "flow")
-    return FlowVideo(path, frames)
+    return FrameFolder(str(path), frames, "flow") if Path(path).is_dir() else FlowVideo(path, frames)
 
 
 class FlowVideo:
-    """Random access to a flow file; every decoded picture is 2·H high: x above y."""
+    """Random access to a flow file as `src.prepare` writes it: one packet a picture, a picture is 2·H high.
+
+    The files are ours (H.264 without reordering), so a packet's place in the file is its number, and decoding may
+    start at any keyframe.
+    """
+
+    fps = 0.0  # fields are counted, not timed
 
     def __init__(self, path: str | Path, frames: int | None = None) -> None:
-        raise NotImplementedError
+        self._path = str(path)
+        with self._readable():
+            self._container = av.open(self._path)
+            try:
+                self._stream = self._container.streams.video[0]
+                self._stream.thread_count = 1
+                packets = [packet for packet in self._container.demux(self._stream) if packet.size]
+                self._times = [int(packet.pts or 0) for packet in packets]
+                self._keys = [i for i, packet in enumerate(packets) if packet.is_keyframe]
+                if not packets or self._keys[:1] != [0] or sorted(set(self._times)) != self._times:
+                    raise ValueError("it is no flow file, whose pictures stand in order from a keyframe on")
+                if self._stream.height % 2:
+                    raise ValueError(f"it is {self._stream.height} pixels high; flow has x above y, as high as x")
+            except BaseException:
+                self._container.close()
+                raise
+        self._next = len(packets)  # nothing is decoded yet: the first field is sought
+        self._pictures: Iterator[Any] = iter(())
+        self.size = (int(self._stream.width), int(self._stream.height) // 2)
+        self._count = min(frames or len(packets), len(packets))
 
     def __len__(self) -> int:
         """Fields that can be read."""
         return self._count
 
     def frames(self, indices: Sequence[int]) -> Fields:
-        """Fields T, H, W, 2 (uint8) in the order asked for."""
-        raise NotImplementedError
+        """Fields T, H, W, 2 (uint8) in the order asked for; ascending order is cheapest.
+
+        Raises:
+            UnreadableVideoError: a field cannot be given.
+        """
+        outside = [index for index in indices if not 0 <= index < self._count]
+        if outside:
+            raise UnreadableVideoError(self._path, f"flow field {outside[0]} of {self._count}")
+        found: dict[int, Fields] = {}
+        with self._readable():
+            for index in sorted(set(indices)):
+                found[index] = self._field(index)
+        return np.stack([found[index] for index in indices])
+
+    def _field(self, index: int) -> Fields:
+        key = self._keys[bisect_right(self._keys, index) - 1]
+        sought, self._next = not key <= self._next <= index, len(self._times)
+        if sought:  # behind us, or a keyframe ahead is nearer
+            self._container.seek(self._times[key], stream=self._stream)
+            self._pictures = self._container.decode(self._stream)
+        for picture in self._pictures:
+            if picture.pts >= self._times[index]:
+                break
+        else:
+            raise ValueError(f"it ends before field {index} of {len(self._times)}")
+        if picture.pts != self._times[index]:
+            raise ValueError(f"field {index} is missing")
+        self._next = index + 1
+        width, height = self.size
+        plane = picture.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(2, height, plane.line_size)
+        return np.stack([rows[0, :, :width], rows[1, :, :width]], axis=-1)  # 2,H,W → H,W,2
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, IndexError, RuntimeError, ValueError, av.FFmpegError) as error:
+            reason = str(getattr(error, "strerror", None) or error).strip()
+            raise UnreadableVideoError(self._path, " ".join(reason.split())[-160:]) from error
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,180 @@
+"""Optical flow of a video, computed with OpenCV and written as src/data/flow.py reads it."""
+
+import importlib
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from src import atomic
+from src.data.decode import open_video
+from src.data.flow import Fields, flow_path, open_flow, to_bytes
+from src.data.inventory import Entry
+from src.data.probe import bad_entry, sha256
+from src.errors import UnreadableVideoError, UserError
+
+Gray = npt.NDArray[np.uint8]  # H, W
+Method = Callable[[Gray, Gray], npt.NDArray[np.float32]]  # two frames → H, W, 2 in pixels
+KEYFRAMES = 12  # fields from keyframe to keyframe: what a random start may decode in vain
+JPEG_QUALITY = 95
+CHUNK = 16  # frames decoded at a time
+
+
+@dataclass(frozen=True)
+class FlowSpec:
+    """How flow is made; the same for all of one flow folder."""
+
+    method: str  # tvl1 | tvl1_fast | dis: also the ending of the folder's name
+    algorithm: str  # tvl1 | dis
+    settings: dict[str, Any]  # arguments of OpenCV's maker
+    size: tuple[int, int] | None  # width, height that frames are brought to first; None: as they are
+    form: str  # video | frames
+    crf: int  # of the video: 0 is lossless
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ("tvl1", "dis"):
+            raise UserError(f"flow.algorithm={self.algorithm}: there are tvl1 and dis")
+        if self.form not in ("video", "frames"):
+            raise UserError(f"flow.format={self.form}: there are video and frames")
+        if not 0 <= self.crf <= 51:
+            raise UserError(f"flow.crf={self.crf}: 0 (lossless) to 51 (coarse)")
+
+
+@dataclass(frozen=True)
+class FlowTask:
+    """One video whose flow is wanted."""
+
+    name: str
+    path: str
+    root: str
+    frames: int  # by the inventory
+    spec: FlowSpec
+
+
+def algorithm(spec: FlowSpec) -> Method:
+    """The function that computes flow between two gray frames.
+
+    Raises:
+        UserError: OpenCV's contrib package is missing, or a setting is unknown.
+    """
+    cv2: Any
+    try:
+        cv2 = importlib.import_module("cv2")
+    except ImportError as error:
+        raise UserError("flow needs OpenCV: pip install 'opencv-contrib-python-headless>=4.14'") from error
+    cv2.setNumThreads(1)
+    cv2.ocl.setUseOpenCL(False)
+    try:
+        if spec.algorithm == "dis":
+            made = cv2.DISOpticalFlow_create(**spec.settings)
+        elif hasattr(cv2, "optflow"):
+            made = cv2.optflow.DualTVL1OpticalFlow_create(**spec.settings)
+        else:
+            raise UserError(
+                "TV-L1 is in OpenCV's contrib package only: pip uninstall opencv-python opencv-python-headless; "
+                "pip install 'opencv-contrib-python-headless>=4.14'; or take flow=dis"
+            )
+    except (TypeError, cv2.error) as error:
+        raise UserError(f"flow.settings {spec.settings}: {' '.join(str(error).split())}") from error
+
+    def between(first: Gray, second: Gray) -> npt.NDArray[np.float32]:
+        flow: npt.NDArray[np.float32] = made.calc(first, second, None)
+        return flow
+
+    return between
+
+
+def make_flow(task: FlowTask) -> Entry:
+    """Compute and write the flow of one video.
+
+    Returns:
+        The entry for the flow folder's inventory: the video's own name, bytes and time of change (so that a changed
+        video is done again), the number, size, codec and hash of the flow.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    status = Path(task.path).stat()
+    target = flow_path(task.root, task.name, task.spec.method, task.spec.form)
+    write = write_video if task.spec.form == "video" else write_frames
+    try:
+        write(target, fields(task), task.spec.crf)
+        with open_flow(target) as reader:
+            count, size = len(reader), reader.size
+            reader.frames([count - 1])
+    except UnreadableVideoError as error:
+        return bad_entry(task.name, task.path, error.reason)
+    files = [target] if task.spec.form == "video" else sorted(target.iterdir())
+    codec = "h264" if task.spec.form == "video" else "pictures"
+    return Entry(
+        *(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(files)), bad=None
+    )
+
+
+def fields(task: FlowTask) -> Iterator[Fields]:
+    """Flow H, W, 2 uint8 from each frame to the next; one without motion for a single frame."""
+    compute = algorithm(task.spec)
+    previous: Gray | None = None
+    for frame in gray_frames(task.path, task.frames, task.spec.size):
+        if previous is not None:
+            yield to_bytes(compute(previous, frame))
+        previous = frame
+    if previous is not None and task.frames == 1:
+        yield to_bytes(np.zeros((*previous.shape, 2), np.float32))
+
+
+def gray_frames(path: str, frames: int, size: tuple[int, int] | None) -> Iterator[Gray]:
+    """Gray frames H, W of a video, in order, brought to `size` (width, height) without keeping the shape."""
+    import cv2
+
+    with open_video(path, "pyav", frames=frames) as reader:
+        for start in range(0, frames, CHUNK):
+            for frame in reader.frames(range(start, min(frames, start + CHUNK))):
+                gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+                yield gray if size is None else cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR)
+
+
+def write_video(path: Path, flow: Iterable[Fields], crf: int) -> None:
+    """Write fields H, W, 2 as one gray H.264 video, x above y, whole or not at all."""
+    stream = None
+    memory = io.BytesIO()  # a few kB a field; written in one go, where a full disk is told by the system itself
+    with av.open(memory, "w", format="matroska") as container:
+        for field in flow:
+            picture = np.concatenate([field[..., 0], field[..., 1]])  # H,W,2 → 2·H,W
+            if stream is None:
+                stream = container.add_stream("libx264", rate=25)
+                stream.pix_fmt, stream.height, stream.width = "gray", *picture.shape
+                stream.codec_context.thread_count = 1
+                stream.options = {"crf": str(crf), "g": str(KEYFRAMES), "bf": "0", "sc_threshold": "0"}
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "gray")))
+        if stream is not None:
+            container.mux(stream.encode())
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(memory.getbuffer())
+
+
+def write_frames(path: Path, flow: Iterable[Fields], crf: int) -> None:
+    """Write fields H, W, 2 as `flow_x_%05d.jpg` and `flow_y_%05d.jpg` from 1, the folder whole or not at all."""
+    import cv2
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        for number, field in enumerate(flow, 1):
+            for channel, axis in enumerate("xy"):
+                plane = np.ascontiguousarray(field[..., channel])
+                _, data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+                (temporary / f"flow_{axis}_{number:05d}.jpg").write_bytes(bytes(data))
+        temporary.chmod(0o755)
+        if path.is_dir():  # of an earlier, changed video
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

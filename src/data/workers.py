@@ -1,0 +1,192 @@
+"""Work on files that may hang or crash whoever opens them: processes with a time limit, replaced when lost."""
+
+import errno
+import math
+import multiprocessing
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from src.errors import UserError
+
+GRACE_S = 5  # a worker whose parent is gone ends itself this long after its limit
+MEMORY = 4 << 30  # bytes that one task may take
+STARTS = 3  # times in a row that a worker may die before it is ready for work
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task has no result."""
+
+    reason: str
+
+
+def run_limited(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    limit_s: float,
+    memory: int = MEMORY,
+) -> Iterator[tuple[Task, Result | Failure]]:
+    """Yield (task, result) as tasks end, in any order; a task that hangs, crashes or raises yields a Failure.
+
+    Args:
+        function: importable by name; it and its tasks and results are pickled.
+        workers: processes at work at the same time.
+        limit_s: seconds for one task; then its process is killed, and another takes its place.
+        memory: bytes that a process may map beyond what it has at the start.
+
+    Raises:
+        UserError: a worker could not write to disk (full, read-only), which the next would not do better.
+    """
+    waiting = iter(tasks)
+    first = next(waiting, None)
+    if first is None:
+        return
+    pending: list[Task] = [first]
+    crew: list[_Worker[Task]] = []
+    deaths = 0
+
+    def more() -> bool:
+        if not pending:
+            pending.extend([task] if (task := next(waiting, None)) is not None else [])
+        return bool(pending)
+
+    try:
+        while True:
+            while more() and len(crew) < workers:
+                crew.append(_Worker(function, limit_s, memory))
+            if not crew:
+                return
+            now = time.monotonic()
+            soonest = min((worker.deadline for worker in crew), default=math.inf)
+            wait([worker.pipe for worker in crew], None if soonest == math.inf else max(0.0, soonest - now))
+            for worker in list(crew):
+                answer = worker.answer(limit_s)
+                if answer is None:
+                    continue
+                if isinstance(answer, _Ready):
+                    deaths = 0
+                elif worker.task is None:
+                    deaths += 1
+                    if deaths >= STARTS:
+                        raise RuntimeError(f"worker processes do not start: {answer}")
+                else:
+                    if isinstance(answer, _DiskError):
+                        raise UserError(answer.message)
+                    task, worker.task = worker.task, None
+                    yield task, answer
+                if not worker.lost and more():
+                    worker.give(pending.pop(), limit_s)
+                else:
+                    worker.end()
+                    crew.remove(worker)
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+class _Ready:
+    """A worker's first word."""
+
+
+@dataclass(frozen=True)
+class _DiskError:
+    message: str
+
+
+class _Worker(Generic[Task]):
+    """One process and what it is doing."""
+
+    def __init__(self, function: Callable[[Task], Any], limit_s: float, memory: int) -> None:
+        # A server that has imported everything hands out workers in milliseconds, and holds no threads or locks.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["src.data.probe", "src.data.make_flow"])
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, function, limit_s, memory), daemon=True)
+        self.process.start()
+        other.close()
+        self.task: Task | None = None
+        self.deadline = math.inf
+        self.lost = False
+
+    def give(self, task: Task, limit_s: float) -> None:
+        self.task, self.deadline = task, time.monotonic() + limit_s
+        self.pipe.send(task)
+
+    def answer(self, limit_s: float) -> Any:
+        """What has come from the process, a Failure if it is lost or late, or None."""
+        try:
+            if self.pipe.poll():
+                self.deadline = math.inf
+                return self.pipe.recv()
+        except (EOFError, OSError):
+            self.lost = True
+            self.process.join()
+            return Failure(_death(self.process.exitcode or 0))
+        if time.monotonic() < self.deadline:
+            return None
+        self.lost = True
+        return Failure(f"took more than {limit_s:g} s")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _death(exitcode: int) -> str:
+    if exitcode >= 0:
+        return f"its decoder ended the process with status {exitcode}"
+    name = signal.Signals(-exitcode).name
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"its decoder crashed with {name}{hint}"
+
+
+def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, memory: int) -> None:
+    """A worker's life: one task after the other until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
+    if pages is not None:
+        most = pages * resource.getpagesize() + memory
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    pipe.send(_Ready())
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):
+            return
+        signal.alarm(math.ceil(limit_s) + GRACE_S)
+        answer = _attempt(function, task, memory)
+        signal.alarm(0)
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
+
+
+def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
+    try:
+        return function(task)
+    except UserError as error:
+        return Failure(str(error))
+    except MemoryError:
+        return Failure(f"needs more than {memory / (1 << 30):g} GB of memory")
+    except OSError as error:
+        if error.errno in DISK:
+            return _DiskError(f"{error.filename or 'file'} cannot be written ({error.strerror})")
+        return Failure(f"{type(error).__name__}: {error}")
+    except Exception as error:  # whatever it is, it is this file's
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
