@@ -16,7 +16,7 @@ from torch import Tensor
 from src import atomic, checkpoints, cli, job, run
 from src.build import compose
 from src.data.annotations import Video
-from src.data.ordered_motions import CLASSES
+from src.data.moving_shapes import CLASSES
 from src.recognition import Recognition
 from src.run import read_curves
 from src.scores import Scores
