@@ -1,8 +1,8 @@
 """Start a run's ranks.
 
-Lightning would start them by running the command line again. Under a sweep that runs the whole sweep in each rank, and
-ranks may end up with different hyper-parameters; here each rank reads one resolved configuration from the run's folder.
-Where torchrun or SLURM has started the ranks already, this process is one of them.
+Lightning would start them by running the command line again. Under a sweep that runs the whole sweep in each rank,
+and ranks may end up with different hyper-parameters; here each rank reads one resolved configuration from the run's
+folder. Where torchrun or SLURM has started the ranks already, this process is one of them.
 """
 
 import ctypes
@@ -108,7 +108,7 @@ def local_ranks(cfg: DictConfig) -> int:
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this rank when the process that started it dies, so that two attempts never write at once.
+    """Have the kernel kill this rank when the process that started it dies: two attempts never write at once.
 
     Linux only; elsewhere nothing happens.
     """

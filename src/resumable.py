@@ -1,7 +1,7 @@
-"""A run in the folder that its configuration names: skipped when finished, resumed when cut off, recorded when it fails.
+"""A run in the folder that its configuration names: skipped when finished, resumed when cut off, failures recorded.
 
-Jobs of sweeps run like this, and ranks that torchrun or SLURM has started: nothing but the configuration is needed to
-find the folder, so all of them find the same one.
+Jobs of sweeps run like this, and ranks that torchrun or SLURM has started: nothing but the configuration is needed
+to find the folder, so all of them find the same one.
 
 .lock        held while the run goes on; the kernel lets go of it when the process dies, however it dies
 error.json   why the last attempt failed; the next one removes it
@@ -77,7 +77,7 @@ def _last(folder: Path) -> Path | None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the run's lock. The file descriptor is not inherited by the ranks: they end with this process instead."""
+    """Hold the run's lock. The ranks do not inherit it: they end with this process instead."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
