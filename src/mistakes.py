@@ -66,7 +66,7 @@ def save_clips(
 ) -> list[dict[str, Any]]:
     """Write the mistakes' clips as .mp4 files and mistakes.csv beside them; rows gain the column `clip`.
 
-    frames_of: video name → frames (T, H, W, 3) uint8.
+    frames_of: video name → frames (T, H, W, 3) or flow (T, H, W, 2) uint8.
     """
     rows = []
     for number, row in enumerate(mistakes):
@@ -83,7 +83,12 @@ def save_clips(
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 12) -> None:
-    """H.264 video of frames (T, H, W, 3), each enlarged to at least 112 pixels so that it can be looked at."""
+    """H.264 video of frames (T, H, W, 3), each enlarged to at least 112 pixels so that it can be looked at.
+
+    Flow (T, H, W, 2) is shown as red and green, no motion as grey.
+    """
+    if frames.shape[-1] == 2:
+        frames = np.concatenate([frames, np.full_like(frames[..., :1], 128)], axis=-1)
     scale = max(1, -(-112 // min(frames.shape[1:3])))
     frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = (side // 2 * 2 for side in frames.shape[1:3])  # 4:2:0 colour takes even sides

@@ -21,7 +21,7 @@ def frames(
     root: str,
     split: int,
     modality: str,
-    lists: str | None = None,
+    list_folder: str | None = None,
     train_list: str | None = None,
     test_list: str | None = None,
     class_names: str | None = None,
@@ -35,7 +35,7 @@ def frames(
         split: which of the lists.
         modality: rgb or flow; its own list is preferred, the other one's is taken where there is none (and frames
             are then counted on disk).
-        lists: folder of the lists; null looks in `root` and in its `settings/`, `splits/` and `lists/`.
+        list_folder: folder of the lists; null looks in `root` and in its `settings/`, `splits/` and `lists/`.
         train_list: file of training videos; null: `train_<modality>_split<split>.txt`.
         test_list: file of test videos; null: `val_<modality>_split<split>.txt` (the authors' val is the official
             test list).
@@ -48,7 +48,7 @@ def frames(
     Raises:
         UserError: list or folder missing (it names them), or a line that is not of the form.
     """
-    files, counted = _files(root, split, modality, lists, train_list, test_list)
+    files, counted = _files(root, split, modality, list_folder, train_list, test_list)
     rows = {side: _read(file, counted) for side, file in files.items()}
     classes = _classes(rows, class_names, files["train"])
     check_present(
@@ -66,18 +66,18 @@ def frames(
 
 
 def _files(
-    root: str, split: int, modality: str, lists: str | None, train_list: str | None, test_list: str | None
+    root: str, split: int, modality: str, list_folder: str | None, train_list: str | None, test_list: str | None
 ) -> tuple[dict[str, Path], bool]:
     """Training and test list, and whether their frame counts are those of this modality."""
     if train_list and test_list:
-        folder, other = Path(lists or root), "_rgb_" if modality == "flow" else "_flow_"
+        folder, other = Path(list_folder or root), "_rgb_" if modality == "flow" else "_flow_"
         return {"train": folder / train_list, "test": folder / test_list}, other not in train_list
     if train_list or test_list:
         raise UserError("data.train_list and data.test_list go together; give both or neither")
-    places = [str(lists)] if lists else LISTS
+    places = ["."] if list_folder else LISTS
     for kind in (modality, "flow" if modality == "rgb" else "rgb"):
         try:
-            folder = existing(lists or root, f"train_{kind}_split{split}.txt", ["."] if lists else places)
+            folder = existing(list_folder or root, f"train_{kind}_split{split}.txt", places)
         except UserError:
             continue
         check_present(folder, [f"val_{kind}_split{split}.txt"], f"the lists of split {split}")
@@ -85,7 +85,7 @@ def _files(
             side: folder / f"{file}_{kind}_split{split}.txt" for side, file in (("train", "train"), ("test", "val"))
         }
         return files, kind == modality
-    existing(lists or root, f"train_{modality}_split{split}.txt", ["."] if lists else places)
+    existing(list_folder or root, f"train_{modality}_split{split}.txt", places)
     raise AssertionError("existing() has raised")
 
 

@@ -97,5 +97,5 @@ def _report(missing: list[str], root: str, allowed: bool) -> None:
     more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     text = f"Kinetics-400: missing under {root}: {', '.join(missing[:NAMED])}{more}"
     if not allowed:
-        raise UserError(f"{text}; download them, or train without them with data.lists.allow_missing=true")
+        raise UserError(f"{text}; download them, or train without them with data.allow_missing=true")
     log.warning("%s; left out", text)

@@ -77,7 +77,7 @@ def check_count(file: str, found: int, published: int, what: str) -> None:
     if found != published:
         raise UserError(
             f"{file} names {found} {what}, the published list {published}; download it again, "
-            "or read a part of the data set with data.lists.check_counts=false"
+            "or read a part of the data set with data.check_counts=false"
         )
 
 

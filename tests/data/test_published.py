@@ -190,5 +190,5 @@ def test_frame_lists_of_ones_own(trees: Path, tmp_path: Path) -> None:
 def test_frames_are_counted_where_only_the_other_modality_has_a_list(trees: Path, tmp_path: Path) -> None:
     for side in ("train", "val"):
         shutil.copy(trees / "frames" / "settings" / f"{side}_rgb_split1.txt", tmp_path)
-    lists = frames(str(trees / "frames"), 1, "flow", lists=str(tmp_path))
+    lists = frames(str(trees / "frames"), 1, "flow", list_folder=str(tmp_path))
     assert {video.frames for video in lists.train} == {None}
