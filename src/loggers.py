@@ -39,9 +39,10 @@ def wandb_mode(wanted: str) -> str:
         return wanted
     if mode := os.environ.get("WANDB_MODE"):
         return mode if mode in MODES[1:] else "offline"
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb  # slow to import: only where it is used
 
-    return "online" if os.environ.get("WANDB_API_KEY") or wandb.api.api_key else "offline"
+    return "online" if wandb.login(prompt=False) else "offline"
 
 
 def _wandb(cfg: DictConfig, folder: Path, title: str, mode: str) -> Logger:

@@ -65,7 +65,8 @@ def prepare(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[Path, Path 
     else:
         folder = OUTPUTS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{title(cfg)}"
     known = read_json(folder / "run.json")
-    if known and checkpoint is None and known["identity"] != identity(cfg):
+    begun = (folder / "checkpoints").exists()
+    if begun and checkpoint is None and known.get("identity") != identity(cfg):
         raise UserError(f"run_dir={folder} holds a run of another configuration; give another folder or remove it")
     if (folder / "results.json").exists() and checkpoint is None:
         raise UserError(f"run_dir={folder} holds a finished run; give another folder or remove it")
@@ -79,6 +80,15 @@ def write_head(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
     atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     about = {"title": title(cfg), "identity": identity(cfg), "overrides": list(overrides), **provenance()}
     atomic.write_json(folder / "run.json", about)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder in which nothing has happened but `write_head`: a run that was refused leaves no trace."""
+    head = {"config.yaml", "run.json"}
+    if {path.name for path in folder.iterdir()} <= head:
+        for name in head:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _resume_from(cfg: DictConfig) -> Path | None:

@@ -7,6 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src import cli, launch, resumable, run, sweep
+from src.errors import UserError
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -20,7 +21,11 @@ def train(cfg: DictConfig) -> float | None:
         outcome = resumable.start(cfg, overrides)
         return outcome["best"]["val_top1"] if outcome.get("best") else None
     folder, checkpoint = run.prepare(cfg, overrides)
-    launch.launch(cfg, folder, checkpoint)
+    try:
+        launch.launch(cfg, folder, checkpoint)
+    except UserError:
+        run.discard(folder)
+        raise
     return None
 
 
