@@ -16,7 +16,8 @@ from src.run import OUTPUTS
 # What may differ between two runs of one row: protocol and lists are told apart later, by what was really read.
 ACCIDENTAL = {
     *("seed", "run_dir", "ckpt_path", "logger", "test", "protocol"),
-    *(f"data.{word}" for word in ("root", "split", "lists", "workers", "module.lists", "module.workers")),
+    *(f"data.{word}" for word in ("name", "num_classes", "root", "split", "lists", "workers")),
+    *(f"data.module.{word}" for word in ("workers", "protocol", "holdout_fraction")),
     *(f"trainer.{word}" for word in ("enable_progress_bar", "log_every_n_steps", "benchmark", "accelerator")),
 }
 

@@ -21,7 +21,6 @@ from src.run import read_curves
 from src.scores import Scores
 
 Curves = dict[str, dict[int, float]]  # metric → epoch (from 1) → value
-PHASES = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,10 @@ class Run:
 
     @property
     def lists(self) -> tuple[str, ...]:
-        """SHA-256 of the lists of train, val and test: which videos the result speaks of."""
+        """SHA-256 of the test list and of all videos for training and validation, however a seed parts these."""
         data = self.results.get("data") or {}
-        return tuple((data.get(phase) or {}).get("sha256", "") for phase in PHASES)
+        phases = ("test", "train_val") if "train_val" in data else ("test", "train", "val")
+        return tuple((data.get(phase) or {}).get("sha256", "") for phase in phases)
 
     @property
     def test_videos(self) -> int | None:
