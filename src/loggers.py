@@ -42,7 +42,11 @@ def wandb_mode(wanted: str) -> str:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb  # slow to import: only where it is used
 
-    return "online" if wandb.login(prompt=False) else "offline"
+    try:
+        return "online" if wandb.login(prompt=False) else "offline"
+    except wandb.errors.Error as error:  # a key, but no network to try it
+        _say_offline(error)
+        return "offline"
 
 
 def _wandb(cfg: DictConfig, folder: Path, title: str, mode: str) -> Logger:
@@ -68,10 +72,14 @@ def _wandb(cfg: DictConfig, folder: Path, title: str, mode: str) -> Logger:
     logger = WandbLogger(**arguments, mode=mode)
     try:
         logger.experiment  # noqa: B018 - connects now, so that no network is found out before training
-    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        log.warning("Weights & Biases cannot be reached (%s); logging offline", str(error).splitlines()[0])
+    except wandb.errors.Error as error:
+        _say_offline(error)
         logger = WandbLogger(**arguments, mode="offline")
     return logger
+
+
+def _say_offline(error: Exception) -> None:
+    log.warning("W&B cannot be reached (%s); logging offline", str(error).splitlines()[0])
 
 
 def sync_hint(made: list[Logger], folder: Path) -> str | None:
