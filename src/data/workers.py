@@ -186,7 +186,10 @@ def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
         return Failure(f"needs more than {memory / (1 << 30):g} GB of memory")
     except OSError as error:
         if error.errno in DISK:
-            return _DiskError(f"{error.filename or 'file'} cannot be written ({error.strerror})")
+            return _DiskError(
+                f"{error.filename or task} cannot be written ({error.strerror}); what is done is kept: "
+                "make room and run the same command again"
+            )
         return Failure(f"{type(error).__name__}: {error}")
     except Exception as error:  # whatever it is, it is this file's
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
