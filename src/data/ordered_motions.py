@@ -2,15 +2,15 @@
 
 Why it exists. Temporal average pooling throws the order of the last feature map away; a head that reads its
 tokens in order does not. This set shows exactly that difference, in minutes, on a CPU, with no download. Its
-classes come in pairs made of the same two motions in opposite order (left then right, right then left). A
-textured shape comes in, makes the first motion and is gone; after a pause it comes in again at a fresh random
-place and makes the second one. At least PAUSE frames between the motions, and LEAD frames before and after them,
-show nothing but the noisy background: a network whose temporal receptive field is shorter than PAUSE and at most
-LEAD + 1 frames (`model=tiny` has 5) never sees both motions at once, nor a motion together with an end of the
-clip, whose zero padding would tell the place in time. Neither place, nor size, nor the moment of change then
-tells the order. Every group holds twins: the same background, shape and motions, once in each order, with fresh
-noise. What happens at each moment is therefore the same in both classes of a pair, and average pooling can name
-the pair but only guess the order: it ends near 1/2 at best.
+classes come in pairs made of the same two motions in opposite order (left then right, right then left; in one
+pair the shape stands and its light changes). A textured shape comes in, makes the first motion and is gone; after
+a pause it comes in again at a fresh random place and makes the second one. At least PAUSE frames between the
+motions, and LEAD frames before and after them, show nothing but the noisy background: a network whose temporal
+receptive field is shorter than PAUSE and at most LEAD + 1 frames (`model=tiny` has 5) never sees both motions at
+once, nor a motion together with an end of the clip, whose zero padding would tell the place in time. Neither
+place, nor size, nor the moment of change then tells the order. Every group holds twins: the same background,
+shape and motions, once in each order, with fresh noise. What happens at each moment is therefore the same in both
+classes of a pair, and average pooling can name the pair but only guess the order: it ends near 1/2 at best.
 
 What it does not show. Nothing about real actions: shapes on still backgrounds have no scene, no camera motion and
 no people, and real classes seldom hang on order alone, so the margin here says nothing about the margin there. A
@@ -21,6 +21,7 @@ and may average well here too. And a horizontal flip would turn "left" into "rig
 import csv
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -38,6 +39,8 @@ from numpy.typing import NDArray
 from src.data.annotations import Lists, Video
 from src.data.moving_shapes import CLASSES, LEAD, PAIRS, PAUSE, SHORTEST, twins
 from src.errors import UserError
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 VERSION = 1  # part of the folder's name: raise it when the pictures change
@@ -106,6 +109,7 @@ def _make(
         if alone:
             for left_over in folder.parent.glob(f"{folder.name}.part-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
+        log.info("making the embedded data set (%d clips) in %s", sum(counts.values()), folder)
         part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         try:
             part.chmod(0o755)
