@@ -210,7 +210,7 @@ class TestViews(IterableDataset[Batch | UserError]):
         try:
             with self.source.open(video) as reader:
                 size = transforms.virtual_size(reader.size, clip)
-                crops = transforms.testing_crops(size, clip.crop, self.crops)
+                crops = transforms.crops_for_testing(size, clip.crop, self.crops)
                 waiting: list[Tensor] = []
                 for indices in sampling.consecutive_clips(len(reader), clip.frames, clip.stride, self.clips):
                     waiting += self.source.views(reader, indices, crops)

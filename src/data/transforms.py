@@ -91,7 +91,7 @@ def centre_crop(size: tuple[int, int], crop: int) -> Crop:
     return Crop((size[0] - crop) // 2, (size[1] - crop) // 2, crop, crop)
 
 
-def testing_crops(size: tuple[int, int], crop: int, number: int) -> list[Crop]:
+def crops_for_testing(size: tuple[int, int], crop: int, number: int) -> list[Crop]:
     """Crops for testing: 1 the centre; 3 along the longer side; 10 corners and centre, and their mirror images."""
     room_x, room_y = size[0] - crop, size[1] - crop
     centre = centre_crop(size, crop)

@@ -1,0 +1,178 @@
+import pytest
+import torch
+from src.batch import IGNORE
+from src.config import ClipSpec
+from src.data import sampling, transforms
+from src.data.annotations import Video, folder
+from src.data.datamodule import VideoData
+from src.data.dataset import Clips, ClipSampler, Source, TestViews
+from src.data.decode import open_video
+from src.errors import UnreadableVideoError, UserError
+
+SPEC = ClipSpec(8, 1, 32, (64, 48), False)
+
+
+@pytest.fixture(scope="module")
+def lists(tree):
+    return folder(str(tree))
+
+
+@pytest.fixture
+def broken(lists, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    return Video(str(tmp_path / "broken.mp4"), 0, "broken", "broken.mp4")
+
+
+def with_test(lists, videos):
+    return type(lists)(**{**vars(lists), "train": videos, "val": videos, "test": videos})
+
+
+def same(a, b):
+    return len(a) == len(b) and all(
+        torch.equal(x["clip"], y["clip"]) and torch.equal(x["video_id"], y["video_id"])
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_workers_change_nothing(lists):
+    batches = []
+    for workers in (0, 2):
+        data = VideoData(lists, SPEC, batch_size=4, workers=workers, seed=7)
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(3)
+        batches.append(list(loader))
+    assert same(*batches)
+    assert batches[0][0]["clip"].shape == (4, 1, 3, 8, 32, 32) and batches[0][0]["clip"].dtype == torch.uint8
+
+
+def test_epochs_and_seeds_differ(lists):
+    def clip(seed, epoch):
+        return Clips(lists.train, Source(SPEC), True, seed)[epoch, 2].clip
+
+    assert torch.equal(clip(0, 0), clip(0, 0))
+    assert not torch.equal(clip(0, 0), clip(0, 1)) and not torch.equal(clip(0, 0), clip(1, 0))
+
+
+def test_ranks_share_one_permutation():
+    whole = [index for _, index in ClipSampler(11, seed=5)]
+    assert sorted(whole) == list(range(11))
+    shares = [[index for _, index in ClipSampler(11, 5, True, rank, 3)] for rank in range(3)]
+    assert [len(share) for share in shares] == [4, 4, 4]
+    merged = [shares[i % 3][i // 3] for i in range(12)]
+    assert merged[:11] == whole and merged[11] == whole[0]
+    tiny = [list(ClipSampler(2, 0, False, rank, 5)) for rank in range(5)]
+    assert [len(share) for share in tiny] == [1] * 5
+
+
+@pytest.mark.parametrize("crops", [1, 3, 10])
+def test_stream_gives_every_view_of_every_video_once(lists, crops):
+    stream = list(TestViews(lists.train, Source(SPEC), crops=crops, view_batch=4))
+    views = {i: [] for i in range(len(lists.train))}
+    for batch in stream:
+        n, v = batch["clip"].shape[:2]
+        assert v <= 4 and n * v <= 4
+        for row, index, label in zip(
+            batch["clip"], batch["video_id"].tolist(), batch["label"].tolist(), strict=True
+        ):
+            assert label == lists.train[index].label
+            views[index] += list(row)
+    for index, video in enumerate(lists.train):
+        with open_video(video.path, "pyav") as reader:
+            windows = transforms.crops_for_testing((64, 48), 32, crops)
+            expected = [
+                transforms.cut(reader.frames(clip.tolist()), window, (64, 48), 32)
+                for clip in sampling.consecutive_clips(len(reader), 8, 1)
+                for window in windows
+            ]
+        assert torch.equal(torch.stack(views[index]), torch.stack(expected))
+
+
+def test_ranks_and_workers_share_the_test_videos(lists):
+    seen = []
+    for rank in range(2):
+        data = VideoData(lists, SPEC, workers=2)
+        data.test_videos = lists.train
+        data._rank = lambda rank=rank: {"rank": rank, "world": 2}
+        for batch in data.test_dataloader():
+            seen += [(i, batch["clip"].shape[1]) for i in batch["video_id"].tolist()]
+    assert {i for i, _ in seen} == set(range(len(lists.train)))
+    total = sum(sum(b["clip"].shape[:2].numel() for b in [x]) for x in TestViews(lists.train, Source(SPEC)))
+    assert sum(v for _, v in seen) == total
+
+
+def test_clips_can_be_limited(lists):
+    for batch in TestViews(lists.train, Source(SPEC), clips=1):
+        assert batch["clip"].shape[1] == 1 and len(batch["clip"]) <= 8  # packed
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("phase", ["train", "val", "test"])
+def test_unreadable_video_reaches_the_main_process_as_itself(lists, broken, workers, phase):
+    data = VideoData(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=workers)
+    with pytest.raises(UnreadableVideoError, match=r"broken\.mp4: cannot be read") as caught:
+        list(getattr(data, f"{phase}_dataloader")())
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_videos_are_skipped_and_named(lists, broken):
+    data = VideoData(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=0, on_error="skip")
+    for phase in ("train", "val", "test"):
+        batches = list(getattr(data, f"{phase}_dataloader")())
+        assert {i for b in batches for i in b["video_id"].tolist()} == {0, 1}
+        assert [m for b in batches for m in b.get("unreadable", [])] == [
+            str(UnreadableVideoError(broken.path, "Invalid data found when processing input"))
+        ]
+
+
+def test_a_batch_without_a_readable_video(lists, broken):
+    data = VideoData(with_test(lists, [broken]), SPEC, workers=0, on_error="skip")
+    (batch,) = data.train_dataloader()
+    assert batch["label"].tolist() == [IGNORE] and batch["clip"].shape == (1, 1, 3, 8, 32, 32)
+    (batch,) = data.test_dataloader()
+    assert batch["clip"].shape == (0, 1, 3, 8, 32, 32) and len(batch["unreadable"]) == 1
+
+
+def test_small_portions_give_the_same_clip(lists, monkeypatch):
+    whole = Clips(lists.train, Source(SPEC), True)[0, 1].clip
+    monkeypatch.setattr("src.data.dataset.CHUNK", 3 * 64 * 48 * 3)
+    assert torch.equal(Clips(lists.train, Source(SPEC), True)[0, 1].clip, whole)
+
+
+def test_too_small_to_crop_names_the_file(lists):
+    data = VideoData(lists, ClipSpec(8, 1, 400, (500, 500)), workers=0)
+    with pytest.raises(UserError, match=r"clip \d\.mp4: 64x48 pixels are too small for a crop of 400"):
+        list(data.val_dataloader())
+
+
+def test_protocols(lists):
+    paper = VideoData(lists, SPEC, protocol="paper")
+    assert paper.val_videos == lists.test and paper.train_videos == lists.train
+    holdout = VideoData(lists, SPEC, holdout_fraction=0.3)
+    assert holdout.val_videos and not {v.name for v in holdout.val_videos} & {v.name for v in lists.test}
+    assert sorted(v.name for v in holdout.val_videos + holdout.train_videos) == sorted(v.name for v in lists.train)
+
+
+def test_one_video_to_look_at(lists):
+    data = VideoData(lists, SPEC, test_crops=3, view_batch=2)
+    video = lists.test[0]
+    assert data.frames(video).shape == (8, 32, 32, 3)
+    views = list(data.views(video))
+    assert all(v.shape[0] == 1 and v.shape[1] <= 2 for v in views)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"decoder": "cv2"}, "decoder 'cv2' is unknown; choose from decord, pyav"),
+        ({"on_error": "ignore"}, "on_error 'ignore' is unknown"),
+        ({"protocol": "best"}, "choose from holdout, paper"),
+        ({"test_crops": 5}, "choose from 1, 3, 10"),
+        ({"test_clips": "some"}, "give a number"),
+        ({"scales": []}, "scales"),
+        ({"view_batch": 0}, "view_batch 0 must be 1 or more"),
+        ({"clip": ClipSpec(8, 1, 64, (64, 48))}, "crop of 64 does not fit in frames of 64x48"),
+    ],
+)
+def test_wrong_arguments(lists, wrong, message):
+    with pytest.raises(UserError, match=message):
+        VideoData(**{"lists": lists, "clip": SPEC, **wrong})
