@@ -80,7 +80,7 @@ def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logge
 
 
 def summarize(cfg: DictConfig, outcome: dict[str, Any], loggers: list[Logger]) -> None:
-    """The columns of the report's table as the run's summary in W&B, where runs are filtered and compared by them."""
+    """The columns of the report's table as the run's summary in W&B, to filter and compare runs by."""
     wandb_loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     if not wandb_loggers:
         return
