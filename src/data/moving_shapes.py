@@ -18,6 +18,7 @@ CLASSES = tuple(f"{a}_{b}" for first, second in PAIRS for a, b in ((first, secon
 PAUSE = 6  # frames between the motions, at least
 LEAD = 4  # frames before the first and after the second motion, at least
 SHORTEST = 5  # frames a motion takes, at least
+FEWEST = 2 * (LEAD + SHORTEST) + PAUSE + 2  # frames a clip has, at least
 
 Array = NDArray[np.float32]
 
@@ -59,13 +60,18 @@ def scenes(pair: int, rng: np.random.Generator, frames: int, size: int) -> list[
 
 
 def _timing(rng: np.random.Generator, frames: int) -> tuple[list[int], list[int]]:
-    """Frames before, between and after the motions, and the frames of the two motions."""
-    busy = frames - PAUSE - 2 * LEAD
-    longest = busy // 2
+    """Frames before, between and after the motions, and the frames of the two motions.
+
+    Each motion starts at an even or odd frame with the same chance, whatever the other does: to a network with a
+    temporal stride of 2 even the phase says nothing about the order.
+    """
+    busy = frames - 2 * LEAD - PAUSE
+    longest = (busy - 2) // 2
     durations = [int(rng.integers(max(SHORTEST, longest - 2), longest + 1)) for _ in range(2)]
-    spare = busy - sum(durations)
-    cuts = np.sort(rng.integers(0, spare + 1, 2))
-    return [LEAD + int(cuts[0]), PAUSE + int(cuts[1] - cuts[0]), LEAD + int(spare - cuts[1])], durations
+    spare = busy - sum(durations)  # 2 or more
+    choices = (spare // 2 + 1) // 2 * 2  # an even number, so that odd and even are equally likely
+    before, between = (int(extra) for extra in rng.integers(0, choices, 2))
+    return [LEAD + before, PAUSE + between, LEAD + spare - before - between], durations
 
 
 def _path(rng: np.random.Generator, motion: str, duration: int, size: int) -> Array:

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.data.annotations import Lists, Video
-from src.data.moving_shapes import CLASSES, LEAD, PAIRS, PAUSE, SHORTEST, twins
+from src.data.moving_shapes import CLASSES, FEWEST, PAIRS, twins
 from src.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ def lists(
                 f"ordered_motions: {split}={count} clips over {len(CLASSES)} classes; "
                 f"take a multiple of {len(CLASSES)}"
             )
-    if frames < 2 * (LEAD + SHORTEST) + PAUSE or size < 32 or size % 2:
+    if frames < FEWEST or size < 32 or size % 2:
         raise UserError(
-            f"ordered_motions: frames={frames}, size={size}; it takes at least {2 * (LEAD + SHORTEST) + PAUSE} "
+            f"ordered_motions: frames={frames}, size={size}; it takes at least {FEWEST} "
             "frames and an even size from 32 pixels"
         )
     arguments = {"version": VERSION, "seed": seed, **counts, "frames": frames, "size": size}

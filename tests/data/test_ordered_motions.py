@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def small(root: Path | None, seed: int = 0, train: int = 16, size: int = 32) -> Lists:
     where = None if root is None else str(root)
-    return lists(root=where, seed=seed, train=train, val=8, test=8, frames=24, size=size, workers=2)
+    return lists(root=where, seed=seed, train=train, val=8, test=8, frames=26, size=size, workers=2)
 
 
 def everything(made: Lists) -> list[Video]:
@@ -64,14 +64,14 @@ def test_files_are_h264_that_both_decoders_read_alike(made: Lists) -> None:
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
         pyav = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     reader = decord.VideoReader(video.path)
-    assert pyav.shape == (24, 32, 32, 3) and len(reader) == 24
-    other = reader.get_batch(list(range(24))).asnumpy()
+    assert pyav.shape == (26, 32, 32, 3) and len(reader) == 26
+    other = reader.get_batch(list(range(26))).asnumpy()
     assert np.abs(pyav.astype(int) - other).max() <= 8  # colour conversion may round differently
 
 
 def test_a_video_shows_the_frames_that_were_drawn(made: Lists) -> None:
-    drawn = twins(0, [0, 0, 0], frames=24, size=32)[0].astype(int)
-    read = decord.VideoReader(made.train[0].path).get_batch(list(range(24))).asnumpy()
+    drawn = twins(0, [0, 0, 0], frames=26, size=32)[0].astype(int)
+    read = decord.VideoReader(made.train[0].path).get_batch(list(range(26))).asnumpy()
     assert made.train[0].label == 0
     assert np.abs(drawn - read).mean() < 12  # what compression and half-size colour leave
 
@@ -110,7 +110,7 @@ def motions(clip: np.ndarray) -> list[slice]:
 
 
 @pytest.mark.parametrize("group", range(12))
-@pytest.mark.parametrize("frames", [24, 32])
+@pytest.mark.parametrize("frames", [26, 32])
 def test_twins_show_the_same_frames_in_another_order(group: int, frames: int) -> None:
     clips = scenes(group % len(PAIRS), np.random.default_rng(group), frames, 56)
     (a, b), (c, d) = (motions(clip) for clip in clips)
@@ -122,19 +122,21 @@ def test_twins_show_the_same_frames_in_another_order(group: int, frames: int) ->
     np.testing.assert_allclose(clips[0].mean(axis=0), clips[1].mean(axis=0), rtol=1e-4)
 
 
-def test_place_and_time_say_nothing_about_the_order() -> None:
-    """Over many groups, where and when the first motion starts is the same for both classes of a pair."""
+def test_the_moments_say_nothing_about_the_order() -> None:
+    """The first motion starts at the same frame in both twins, and both start at odd and even frames alike."""
     starts = []
-    for group in range(60):
-        clips = scenes(2, np.random.default_rng([1, group]), 32, 32)
-        starts.append([motions(clip)[0].start for clip in clips])
-    first, second = np.array(starts).T
-    np.testing.assert_array_equal(first, second)  # the moment: exactly
-    assert len(set(first)) > 1  # and it is not fixed
+    for group in range(200):
+        clips = scenes(3, np.random.default_rng([1, group]), 32, 32)
+        (a, b), (c, d) = (motions(clip) for clip in clips)
+        assert a.start == c.start
+        starts.append((a.start % 2, b.start % 2, d.start % 2))
+    odd = np.mean(starts, axis=0)
+    assert np.abs(odd - 0.5).max() < 0.15
+    assert np.abs(np.corrcoef(np.transpose(starts)[:2])[0, 1]) < 0.25
 
 
 def test_the_noise_of_twins_is_fresh() -> None:
-    first, second = twins(0, [3], 24, 32)
+    first, second = twins(0, [3], 26, 32)
     assert (first[0] != second[0]).any()
 
 
@@ -148,7 +150,7 @@ if len(sys.argv) > 2:
         print("one", flush=True)
         import time; time.sleep(60)
     ordered_motions.encode = slow
-made = ordered_motions.lists(sys.argv[1], seed=0, train=16, val=8, test=8, frames=24, size=32, workers=1)
+made = ordered_motions.lists(sys.argv[1], seed=0, train=16, val=8, test=8, frames=26, size=32, workers=1)
 print(made.root)
 """
 

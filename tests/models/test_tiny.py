@@ -1,8 +1,9 @@
 """The small backbone: declared sizes are the real ones, and it looks no further in time than it says."""
 
+import numpy as np
 import pytest
 import torch
-from src.data.moving_shapes import LEAD, PAUSE
+from src.data.moving_shapes import LEAD, PAUSE, scenes
 from src.models.backbones.tiny import Tiny
 
 
@@ -31,6 +32,18 @@ def test_it_looks_less_far_than_the_pause_between_two_motions() -> None:
     widths = [span[-1] - span[0] + 1 for span in spans]
     assert max(widths) == net.receptive_field < PAUSE
     assert net.receptive_field <= LEAD + 1  # no step sees a motion together with an end of the clip
+
+
+def test_average_pooling_cannot_tell_twins_apart() -> None:
+    """Without noise, and without the stride that meets them in another phase, twins have the same mean map."""
+    net = Tiny(3, strides=(1, 1, 1, 1)).eval()
+    for pair in range(4):
+        twins = scenes(pair, np.random.default_rng(pair), 32, 32)
+        clips = torch.from_numpy(np.stack(twins)).permute(0, 4, 1, 2, 3) / 255  # N T H W C → N C T H W
+        with torch.no_grad():
+            first, second = net(clips)[0]
+        torch.testing.assert_close(first.mean(1), second.mean(1), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(first, second, atol=1e-3)
 
 
 @pytest.mark.parametrize(
