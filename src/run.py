@@ -35,7 +35,8 @@ def identity(cfg: DictConfig) -> str:
         content.pop(key, None)
     for key in ("enable_progress_bar", "log_every_n_steps"):
         content["trainer"].pop(key, None)
-    content["data"].pop("workers", None)  # any number of workers gives the same clips
+    for node in (content["data"], content["data"].get("module") or {}):
+        node.pop("workers", None)  # any number of workers gives the same clips
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
