@@ -137,7 +137,8 @@ _LEAVES = {
 def to_pytorch_i3d(flax: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
     """Flax variables of I3D (`params/…`, `batch_stats/…`) under the names and in the shapes of pytorch-i3d.
 
-    Kernels are (T, H, W, in, out) there, means and variances (1, 1, 1, 1, C). Batch norms have no scale: here it is 1.
+    Kernels are (T, H, W, in, out) there, means and variances (1, 1, 1, 1, C). Batch norms have no scale there:
+    here it is 1.
     """
     state = {}
     for path, array in flax.items():
