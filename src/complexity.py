@@ -3,7 +3,7 @@
 python -m src.complexity                                                       every row of Tables 1 and 3-6
 python -m src.complexity model=i3d pooling=bert reduction=frab modality=flow   one configuration
 
-Add format=json for machines. It takes seconds: on PyTorch's meta device tensors are shapes only.
+Add format=json for machines. Nothing is computed: on PyTorch's meta device tensors are shapes only.
 """
 
 import json
@@ -237,7 +237,7 @@ def print_rows(rows: list[Row]) -> None:
                 highlight=False,
             )
     wrong = sum(not row.right for row in rows)
-    console.print(f"{len(rows)} rows, {wrong} off" if wrong else f"{len(rows)} rows, all as printed")
+    console.print(f"{len(rows)} rows, {wrong} off" if wrong else f"{len(rows)} rows, all right")
 
 
 def print_parts(overrides: list[str], parts: dict[str, Cost]) -> None:

@@ -1,0 +1,77 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from src.complexity import MODELS, PAPER, PARTS, main, measure, of_configuration, paper_rows, total
+from src.config import ROOT
+from src.models.pooling.bert import Bert
+from src.models.recognizer import Recognizer
+
+from tests.models.toy import Toy
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return paper_rows()
+
+
+def test_every_row_that_prints_both_columns_is_there(rows):
+    tables = json.loads(PAPER.read_text())
+    assert len(rows) == sum(len(tables[table]["rows"]) for table in MODELS) == 28
+
+
+def test_every_row_is_as_printed(rows):
+    assert [row for row in rows if not row.right] == []
+    noted = [row for row in rows if row.note]
+    assert [(row.table, row.params, row.paper_params) for row in noted] == [("table6", 63.52, 63.67)]
+    assert all(row.params == row.paper_params for row in rows if not row.note)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parameters"),
+    [  # of the authors' checkpoints
+        ("model=resnext101 pooling=average modality=flow", 47_603_763),
+        ("model=resnext101 pooling=bert modality=flow reduction=frab", 52_443_187),
+        ("model=resnext101 pooling=nonlocal_concat_fc", 47_347_987),
+        ("model=resnext101 pooling=lstm", 47_578_089),
+        ("model=i3d pooling=bert modality=flow", 16_374_403),
+        ("model=i3d pooling=bert reduction=frmb", 13_539_427),
+        ("model=slowfast pooling=bert_late_fusion", 42_038_155 - 922_000),  # less an unused 400-way classifier
+        ("model=slowfast pooling=bert_early_fusion", 43_174_283 - 922_000),
+        ("model=r2plus1d pooling=bert model.clip.frames=64", 66_675_642),
+    ],
+)
+def test_parameters_of_published_networks(overrides, parameters):
+    assert total(of_configuration(overrides.split())).params == parameters
+
+
+def test_counts_by_hand():
+    recognizer = Recognizer(
+        Toy((16,)), Bert, fusion="late", frames=4, num_classes=5, dropout=0.5, mean=[0.5] * 3, std=[0.5] * 3
+    )
+    parts = measure(recognizer.train(), torch.zeros(1, 3, 4, 6, 6))
+    assert recognizer.training and list(parts) == list(PARTS)
+    assert parts["backbone"].macs == 3 * 16 * 4 * 3 * 3
+    assert parts["head"].macs == 5 * 12 * 16 * 16  # 5 positions, 4 projections and twice 4·D feed-forward
+    assert parts["classifier"].macs == 16 * 5 and parts["classifier"].params == 17 * 5
+    assert total(parts).params == sum(p.numel() for p in recognizer.parameters())
+
+
+def test_one_configuration_for_machines(capsys):
+    assert main(["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["params"] == 16_374_403
+    assert answer["operations"] == pytest.approx(102.91e9, rel=1e-3)
+    assert answer["macs"] < answer["operations"]
+    for column in ("params", "macs", "operations"):
+        assert sum(part[column] for part in answer["parts"].values()) == answer[column]
+    assert set(answer["parts"]) == {"backbone", "reduction", "head", "classifier"}
+
+
+def test_wrong_choices_are_told_in_one_line():
+    command = [sys.executable, "-m", "src.complexity", "model=r2plus1d", "pooling=bert", "reduction=frmb"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and "frmb" in done.stderr and done.stderr.count("\n") == 1
