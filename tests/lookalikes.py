@@ -42,19 +42,12 @@ def moving_pattern(motion: int, seed: int, frames: int = 20, size: tuple[int, in
     rng = np.random.default_rng(seed)
     width, height = size
     y, x = np.mgrid[:height, :width]
-    waves = rng.integers(1, 5, (3, 4, 2)) * rng.choice((-1, 1), (3, 4, 2))  # whole periods: shifts wrap smoothly
-    phases = rng.uniform(0, 2 * np.pi, (3, 4))
-    texture = np.stack(
-        [
-            sum(
-                np.sin(2 * np.pi * (a * x / width + b * y / height) + p)
-                for (a, b), p in zip(waves[c], phases[c], strict=True)
-            )
-            for c in range(3)
-        ],
-        axis=-1,
-    )
-    picture = np.clip(127 + 28 * texture, 0, 255).astype(np.uint8)
+    texture = np.zeros((height, width, 3))
+    for colour in ([1.0, 0.9, 0.8], [0.9, 1.0, 0.7], [0.2, -0.2, 0.3]):  # mostly light and dark, as real pictures
+        a, b = rng.integers(1, 5, 2) * rng.choice((-1, 1), 2)  # whole periods: the picture goes on at its edges
+        wave = np.sin(2 * np.pi * (a * x / width + b * y / height) + rng.uniform(0, 2 * np.pi))
+        texture += wave[..., None] * colour  # H,W,1 · 3 → H,W,3
+    picture = np.clip(127 + 50 * texture, 0, 255).astype(np.uint8)
     dx, dy = MOTIONS[motion]
     return np.stack([np.roll(picture, (t * dy, t * dx), (0, 1)) for t in range(frames)])
 

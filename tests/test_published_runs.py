@@ -1,0 +1,126 @@
+"""Look-alikes of the published data sets train from the command line's configuration, as videos and as pictures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from src import job
+from src.build import build_data, compose
+from src.data.annotations import Lists, identity
+from src.data.datamodule import VideoData, split
+from src.data.flow import flow_path
+from src.data.hmdb51 import hmdb51
+from src.data.make_flow import write_video
+from src.data.ucf101 import ucf101
+
+from tests import lookalikes
+
+READERS = {"hmdb51": hmdb51, "ucf101": ucf101}
+SMALL = (
+    *("model=tiny", "pooling=bert", "logger=csv", "trainer.accelerator=cpu", "recipe.epochs=1", "data.workers=0"),
+    *("model.clip.frames=8", "model.clip.crop=32", "model.clip.frame_size=[64,48]", "protocol.fraction=0.3"),
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both trees, their frame folders, and the flow of HMDB51's videos."""
+    base = tmp_path_factory.mktemp("lookalikes")
+    for name, ending in (("hmdb51", ""), ("ucf101", ".jpg")):
+        getattr(lookalikes, name)(base / name)
+        splits = [READERS[name](str(base / name), number, check_counts=False) for number in (1, 2, 3)]
+        lookalikes.frame_folders(splits, base / f"{name}_frames", ending)
+    for video in [*splits[0].train, *splits[0].test]:
+        frames = len(list((base / "ucf101_frames" / Path(video.name).stem).glob("img_*")))
+        motion = [round(127.5 + v * 127.5 / 20) for v in lookalikes.MOTIONS[video.label]]
+        fields = np.broadcast_to(np.array(motion, np.uint8), (frames - 1, 48, 64, 2))
+        path = flow_path(base / "ucf101", video.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, fields, 0)
+    return base
+
+
+def options(base: Path, data: str, number: int = 2) -> list[str]:
+    kind, _, frames = data.partition("_")
+    own = ["data=frames"] if frames else [f"data={kind}", "data.check_counts=false"]
+    return [*SMALL, *own, f"data.root={base / data}", f"data.split={number}"]
+
+
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [
+        ("hmdb51", []),
+        ("ucf101", ["protocol=paper"]),
+        ("ucf101", ["modality=flow"]),
+        ("hmdb51_frames", []),
+        ("hmdb51_frames", ["modality=flow"]),
+        ("ucf101_frames", ["modality=flow", "data.test_crops=10"]),
+    ],
+)
+def test_one_command_trains(base: Path, tmp_path: Path, data: str, more: list[str]) -> None:
+    cfg = compose([*options(base, data), *more])
+    results = job.run(cfg, tmp_path)
+    assert results["tested"] == 6 and results["split"] == 2
+    assert results["protocol"]["name"] == cfg.protocol.name
+    assert json.loads((tmp_path / "audit.json").read_text())["validates_on_test"] == ("protocol=paper" in more)
+    assert (tmp_path / "scores" / "test.npz").is_file()
+
+
+def batches(data: VideoData) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    return [(batch["clip"], batch["label"]) for loader in loaders for batch in loader]
+
+
+def difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float((first.float() - second.float()).abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "bound"), [("hmdb51", "rgb", 2.5), ("ucf101", "rgb", 2.5), ("ucf101", "flow", 1.0)]
+)
+def test_clips_from_pictures_are_those_from_videos_within_jpeg_loss(
+    base: Path, name: str, modality: str, bound: float
+) -> None:
+    """Same list, seed and lengths: the same videos, starts and crops. `bound`: mean difference in grey levels."""
+    made = [
+        build_data(compose([*options(base, data), f"modality={modality}", "protocol=paper"]))
+        for data in (name, f"{name}_frames")
+    ]
+    if modality == "flow":  # the flow of videos is one field shorter than the authors' pictures
+        shorter = [replace(video, frames=(video.frames or 0) - 1) for video in made[1].train_videos]
+        made[1].train_videos = shorter
+        tests = [replace(video, frames=(video.frames or 0) - 1) for video in made[1].test_videos]
+        made[1].val_videos = made[1].test_videos = tests
+    pairs = list(zip(*map(batches, made), strict=True))
+    assert len(pairs) >= 3
+    for (video, label), (pictures, same) in pairs:
+        assert torch.equal(label, same) and video.shape == pictures.shape
+        assert difference(video, pictures) < bound
+        if modality == "rgb":  # and one frame on it is another picture
+            assert difference(video[..., 1:, :, :], pictures[..., :-1, :, :]) > 4 * bound
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_the_protocols_on_published_lists(base: Path, name: str) -> None:
+    lists: Lists = READERS[name](str(base / name), 1, check_counts=False)
+    assert split(lists, "paper", None, 0) == (lists.train, lists.test)
+    train, val = split(lists, "holdout", 0.3, 0)
+    assert val and sorted(train + val, key=lists.train.index) == lists.train
+    assert not {video.group for video in train} & {video.group for video in val}
+    assert {video.label for video in train} == {video.label for video in val} == {0, 1, 2}
+    again = split(replace(lists, train=lists.train[::-1]), "holdout", 0.3, 0)
+    assert identity(again[1]) == identity(val)
+    assert any(identity(split(lists, "holdout", 0.3, seed)[1]) != identity(val) for seed in range(1, 6))
+
+
+def test_real_clips_of_ucf101(tmp_path: Path) -> None:
+    samples = lookalikes.sample_clips()
+    if samples is None or not (samples / "ucf101_sample").is_dir():
+        pytest.skip("no sample clips")
+    root = lookalikes.ucf101(tmp_path / "ucf101", real=samples / "ucf101_sample")
+    cfg = compose([*options(root.parent, "ucf101", 1), "data.view_batch=4", "model.clip.frame_size=[340,256]"])
+    results = job.run(cfg, tmp_path / "run")
+    assert results["tested"] == 3 and results["unreadable"] == {}
