@@ -1,49 +1,55 @@
 """Optuna's sweeper, made to go on with a study instead of adding trials to it at each start."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+from src.errors import UserError
 
-try:
-    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
-except ModuleNotFoundError:  # an extra; Hydra says so where the sweeper is asked for
-    pass
-else:
+Base: Any = Sweeper
+with contextlib.suppress(ModuleNotFoundError):  # an extra
+    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper as Base
 
-    class ResumingOptuna(OptunaSweeper):  # type: ignore[misc]
-        """`n_trials` in all; trials that were cut off get the same values again, so that their runs are resumed."""
 
-        def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-            from src.run import identity
+class ResumingOptuna(Base):
+    """`n_trials` in all; trials that were cut off get the same values again, so that their runs are resumed."""
 
-            super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-            own = config.copy()
-            with open_dict(own):
-                del own["hydra"]
-            self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(own)}"  # one study a configuration
+    def __init__(self, **arguments: Any) -> None:
+        if Base is Sweeper:
+            raise UserError("this search needs Optuna's sweeper; uv pip install '.[launchers]'")
+        super().__init__(**arguments)
 
-        def sweep(self, arguments: list[str]) -> Any:
-            from pathlib import Path
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from src.run import identity
 
-            import optuna
-            from optuna.trial import TrialState
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        own = config.copy()
+        with open_dict(own):
+            del own["hydra"]
+        self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(own)}"  # one study a configuration
 
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
-            ours = self.sweeper
-            Path(ours.sweep_dir).mkdir(parents=True, exist_ok=True)  # SQLite makes files, not folders
-            study = optuna.create_study(
-                study_name=ours.study_name,
-                storage=ours.storage,
-                directions=ours._get_directions(),
-                load_if_exists=True,
-            )
-            for trial in study.get_trials(states=(TrialState.RUNNING,)):  # nobody is at it: this is a new start
-                study.tell(trial.number, state=TrialState.FAIL)
-                study.enqueue_trial(trial.params)
-            done = len(study.get_trials(states=(TrialState.COMPLETE,)))
-            if done >= ours.n_trials:
-                print(f"{done} trials done; best: {study.best_params}, val/top1 {study.best_value:.2f} %")
-                return None
-            ours.n_trials -= done
-            return super().sweep(arguments)
+    def sweep(self, arguments: list[str]) -> Any:
+        import optuna
+        from optuna.trial import TrialState
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        ours = self.sweeper
+        Path(ours.sweep_dir).mkdir(parents=True, exist_ok=True)  # SQLite makes files, not folders
+        study = optuna.create_study(
+            study_name=ours.study_name,
+            storage=ours.storage,
+            directions=ours._get_directions(),
+            load_if_exists=True,
+        )
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # nobody is at it: this is a new start
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+        done = len(study.get_trials(states=(TrialState.COMPLETE,)))
+        if done >= ours.n_trials:
+            print(f"{done} trials done; best: {study.best_params}, val/top1 {study.best_value:.2f} %")
+            return None
+        ours.n_trials -= done
+        return super().sweep(arguments)

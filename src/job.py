@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import wandb
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
@@ -92,7 +91,8 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
         results.tell(console, outcome, folder, sync_hint(made, folder))
     for logger in made:
         logger.finalize("success")
-    wandb.finish()
+    if "wandb" in sys.modules:  # slow to import: only where it is used
+        sys.modules["wandb"].finish()
     return outcome
 
 

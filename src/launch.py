@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from src.config import ROOT
@@ -101,6 +100,8 @@ def local_ranks(cfg: DictConfig) -> int:
     """How many processes the run wants on this machine."""
     devices = cfg.trainer.devices
     if devices in ("auto", -1, "-1"):
+        import torch  # heavy, and the sweep's own process does without
+
         return max(1, torch.cuda.device_count()) if cfg.trainer.accelerator in ("auto", "gpu", "cuda") else 1
     if isinstance(devices, int) or str(devices).isdecimal():
         return int(devices)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import wandb
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
@@ -70,6 +69,8 @@ def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logge
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
+        import wandb  # slow to import: only where it is used
+
         logger.experiment.log({"confusion": wandb.Image(str(picture))})
         if rows:
             table = wandb.Table(columns=[*rows[0]])

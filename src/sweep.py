@@ -197,6 +197,7 @@ def unique(jobs: Iterable[Job]) -> list[Job]:
 
 def write_manifest(experiment: DictConfig, jobs: dict[str, list[Job]], extra: Sequence[str]) -> None:
     """outputs/sweeps/NAME.json. Seeds of earlier starts stay in it, unless these set other options."""
+    extra = [word for word in extra if not word.startswith(("logger", "data.workers"))]  # no run differs by these
     path = MANIFESTS / f"{experiment.name}.json"
     before = run.read_json(path)
     kept = {row["name"]: row["jobs"] for row in before.get("rows", []) if before["overrides"] == list(extra)}

@@ -1,0 +1,122 @@
+"""The experiments' files: what they plan is what the paper's tables print, without data or weights."""
+
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+from omegaconf import OmegaConf
+from src import run, sweep
+from src.build import compose
+from src.config import ROOT
+
+FILES = sorted(path.stem for path in (ROOT / "experiments").glob("*table*.yaml"))
+PAPER = [name for name in FILES if not name.startswith("mini")]
+HEADS = {"average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"}
+
+
+@cache
+def experiment(name: str):
+    return compose([f"experiments={name}"]).experiment
+
+
+@cache
+def jobs(name: str):
+    return sweep.plan(experiment(name), [0], [], lambda overrides: compose(list(overrides)))
+
+
+def printed(name: str):
+    return run.read_json(sweep.PAPER)[name]["rows"]
+
+
+def test_there_is_one_for_each_table():
+    assert ["mini_table1", "mini_table2", *(f"table{n}" for n in range(1, 8))] == FILES
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_rows_are_the_papers(name):
+    places = [row.paper for row in experiment(name).rows.values() if row.paper]
+    assert places == list(range(1, len(printed(name)) + 1))
+    for row, own in jobs(name).items():
+        place = experiment(name).rows[row].paper
+        if not place or not own:
+            continue
+        line = printed(name)[place - 1]
+        cfg = compose(own[0].overrides)
+        assert line.get("pooling", "bert") == cfg.pooling.name
+        assert line.get("modality", "rgb") == cfg.modality.name
+        assert line.get("reduction", cfg.reduction.kind) == cfg.reduction.kind
+        assert line.get("optimizer", cfg.optim.name) == cfg.optim.name
+        assert line.get("frames", cfg.model.clip.frames) == cfg.model.clip.frames
+        assert cfg.optim.name == ("adamw" if cfg.pooling.name != "average" else cfg.optim.name)
+        for key in ("layers", "heads", "cls_token"):
+            assert line.get(key, cfg.pooling.head.get(key)) == cfg.pooling.head.get(key)
+        if "params" in line and "note" not in line:
+            assert sweep.parameters(cfg) == f"{line['params']:.2f} M"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_streams_are_the_two_modalities_of_one_model(name):
+    for row in experiment(name).rows.values():
+        if row.streams:
+            rgb, flow = (jobs(name)[stream][0].overrides for stream in row.streams)
+            assert "modality=flow" in flow
+            assert sweep.merged(rgb, ["modality=flow"]) == sweep.merged(flow, ["modality=flow"]) or len(rgb) != len(
+                flow
+            )
+
+
+def test_jobs_are_splits_times_rows():
+    counts = {name: len(sweep.unique(job for own in jobs(name).values() for job in own)) for name in PAPER}
+    assert counts == {
+        **{"table1": 24, "table2": 12, "table3": 4, "table4": 6},
+        **{"table5": 3, "table6": 2, "table7": 42},
+    }
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "shared"),
+    [
+        ("table1", "table2", 3),
+        ("table1", "table3", 2),
+        ("table1", "table7", 6),
+        ("table3", "table7", 4),
+        ("table6", "table7", 2),
+    ],
+)
+def test_tables_share_runs(here, there, shared):
+    first, second = ({job.folder for own in jobs(name).values() for job in own} for name in (here, there))
+    assert len(first & second) == shared
+
+
+def test_the_miniature_shares_bert():
+    assert jobs("mini_table1")["bert"] == [
+        job.__class__(**{**vars(job), "overrides": jobs("mini_table1")["bert"][0].overrides})
+        for job in jobs("mini_table2")["bert"]
+    ]
+    assert set(experiment("mini_table1").rows) >= HEADS
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_header_says_the_command(name):
+    text = (ROOT / "experiments" / f"{name}.yaml").read_text()
+    assert f"python -m src.train experiments={name}" in text
+    assert f"Table {name[-1]}" in text.splitlines()[1]
+    assert OmegaConf.create(text).experiment.name == name
+
+
+def test_dry_run_from_the_command_line(tmp_path):
+    words = ["experiments=table6", "dry_run=true", "rows=average"]
+    command = [sys.executable, "-m", "src.train", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment())
+    assert done.returncode == 0, done.stderr
+    (job,) = jobs("table6")["average"]
+    line = next(line for line in done.stdout.splitlines() if job.identity in line)
+    assert "63.52 M" in line and job.folder in line
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def environment():
+    import os
+
+    return os.environ | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}

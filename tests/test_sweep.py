@@ -1,0 +1,226 @@
+"""Sweeps: what is run, skipped, resumed and told. `slow` ones kill whole process groups and compare DDP."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from src import resumable, run, sweep
+from src.build import compose
+from src.config import ROOT
+from src.errors import UserError
+
+from tests.conftest import write_video
+
+EXPERIMENT = """# @package _global_
+defaults:
+  - override /hydra/sweeper: table
+hydra: {{ mode: MULTIRUN }}
+experiment:
+  name: trial
+  title: Trial
+  common: [model=small, data=folder, data.root={root}, recipe.epochs={epochs}, recipe.batch_size=4, logger=csv,
+    data.workers=0, trainer.accelerator=cpu]
+  rows:
+    broken: {{ overrides: [pooling=bert, pooling.head.heads=7] }}
+    unreadable: {{ overrides: [pooling=average, "data.root={bad}"] }}
+    average: {{ overrides: [pooling=average] }}
+    concat: {{ overrides: [pooling=concat] }}
+"""
+MODEL = """name: small
+clip: { frames: 8, stride: 1, crop: 32, frame_size: [32, 32], keep_aspect: false }
+backbone: { _target_: tests.models.toy.Toy, channels: [16], in_channels: 3 }
+reduction: { full: none, reduced: none }
+mean: [0.5, 0.5, 0.5]
+std: [0.25, 0.25, 0.25]
+statistics: {}
+lr: { sgd: 1e-2, adamw: 1e-2 }
+bert: { init_std: null, normalize_tokens: false }
+pretrained: { rgb: null, flow: null }
+"""
+
+
+@pytest.fixture
+def place(tmp_path, tree, monkeypatch):
+    """A folder to sweep in: conf/ with a network of one convolution, and an experiment of four rows."""
+    bad = tmp_path / "bad"
+    for name in ("hop", "skip"):
+        for i in range(3):
+            write_video(bad / name / f"{i}.mp4", 8, seed=i)
+    (bad / "hop" / "3.mp4").write_bytes(b"no video")
+    for path, text in {
+        "model/small.yaml": MODEL,
+        "experiments/trial.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=2),
+        "experiments/long.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=12).replace(
+            "name: trial", "name: long"
+        ),
+    }.items():
+        (tmp_path / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / path).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def start(*words, where, **options):
+    command = [sys.executable, "-m", "src.train", f"--config-dir={where}/conf", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=where, env=environment, **pipes, **options)
+
+
+def manifest(where, name="trial"):
+    rows = json.loads((where / "outputs" / "sweeps" / f"{name}.json").read_text())["rows"]
+    return {row["name"]: [where / job["folder"] for job in row["jobs"]] for row in rows}
+
+
+# Planning
+
+
+def test_arguments_of_the_sweep_are_parted_from_those_of_its_jobs():
+    words = [
+        "experiments=table1",
+        "seeds=0,1",
+        "rows=[bert]",
+        "data.root=/x,y".replace(",y", ""),
+        "recipe.lr={a:1,b:2}",
+    ]
+    own, others = sweep.split_arguments(words)
+    assert own == {"experiments": "table1", "seeds": "0,1", "rows": "[bert]"}
+    assert others == ["data.root=/x", "recipe.lr={a:1,b:2}"]
+    with pytest.raises(UserError, match="only rows and seeds"):
+        sweep.split_arguments(["optim=sgd,adamw"])
+
+
+def test_lists_are_read_with_or_without_brackets():
+    assert sweep.listed("[a, b]") == sweep.listed("a,b") == ["a", "b"]
+    assert sweep.listed("a") == ["a"]
+    assert sweep.listed(None) == sweep.listed("null") == []
+
+
+def test_later_overrides_hold():
+    assert sweep.merged(["a=1", "+b=2"], ["a=3"], ["b=4"]) == ["a=3", "b=4"]
+
+
+def test_rows_bring_their_streams():
+    table = compose(["experiments=table3"]).experiment
+    assert sweep.picked(table, ["bert_both"]) == ["bert_rgb", "bert_flow", "bert_both"]
+    with pytest.raises(UserError, match="has the rows average_rgb"):
+        sweep.picked(table, ["brt"])
+
+
+def test_planning_composes_to_what_the_job_will_be():
+    table = compose(["experiments=mini_table2"]).experiment
+    jobs = sweep.plan(table, [0, 3], ["recipe.epochs=1"], lambda overrides: compose(list(overrides)))
+    last = jobs["two_layers"][1]
+    cfg = compose(last.overrides)
+    assert (cfg.seed, cfg.recipe.epochs, cfg.pooling.head.layers) == (3, 1, 2)
+    assert last.identity == run.identity(cfg)
+    assert last.folder == str(resumable.folder_of(cfg))
+
+
+def test_the_manifest_keeps_the_seeds_of_earlier_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "MANIFESTS", tmp_path)
+    table = compose(["experiments=mini_table2"]).experiment
+
+    def seeds(wanted, *extra):
+        sweep.write_manifest(
+            table, sweep.plan(table, wanted, extra, lambda overrides: compose(list(overrides))), extra
+        )
+        rows = json.loads((tmp_path / "mini_table2.json").read_text())["rows"]
+        assert [row["name"] for row in rows] == list(table.rows)
+        return [job["seed"] for job in rows[2]["jobs"]]
+
+    assert seeds([0]) == [0]
+    assert seeds([1, 2]) == [1, 2, 0]
+    assert seeds([0], "recipe.epochs=1") == [0]  # other runs: nothing of before belongs beside them
+
+
+# States
+
+
+def test_states_of_a_run(tmp_path):
+    folder = tmp_path / "run"
+    assert resumable.state(folder).kind == "missing"
+    with resumable.locked(folder):
+        assert resumable.state(folder).kind == "running"
+        with pytest.raises(resumable.BusyError), resumable.locked(folder):
+            pass
+    assert resumable.state(folder).kind == "interrupted"
+    resumable.record(folder, UserError("no memory"))
+    assert resumable.state(folder) == ("crashed", "no memory")
+    (folder / "results.json").write_text('{"metrics": {"top1": 50}}')
+    assert resumable.state(folder) == ("finished", "top-1 50.00 %")
+
+
+def test_a_killed_process_lets_go_of_its_run(tmp_path):
+    with resumable.locked(tmp_path):
+        pass
+    code = f"""
+import fcntl, time
+file = open({str(tmp_path / ".lock")!r})
+fcntl.flock(file, {fcntl.LOCK_EX})
+print(1, flush=True)
+time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    assert resumable.is_locked(tmp_path)
+    holder.kill()
+    holder.wait()
+    assert not resumable.is_locked(tmp_path)
+
+
+# Whole sweeps
+
+
+def test_a_crash_and_unreadable_data_stop_no_other_run(place):
+    process = start("experiments=trial", "rows=[broken,unreadable,average]", where=place)
+    said, _ = process.communicate()
+    folders = {row: own[0] for row, own in manifest(place).items()}
+    states = {row: resumable.state(folder) for row, folder in folders.items()}
+    assert process.returncode == 1
+    assert "2 of 3 jobs did not finish (2 crashed)" in said
+    assert {row: state.kind for row, state in states.items()} == {
+        **{"broken": "crashed", "unreadable": "crashed"},
+        **{"average": "finished", "concat": "missing"},
+    }
+    assert "heads" in states["broken"].detail
+    assert "3.mp4" in states["unreadable"].detail and "cannot be read" in states["unreadable"].detail
+    assert run.read_json(folders["average"] / "run.json")["identity"] in folders["average"].name
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_a_sweep_ends_with_the_same_results(place):
+    """kill -9 of the process group at random moments, then the same command again: as if nothing had happened."""
+    words = ["experiments=long", "rows=[average,concat]", "seeds=0,1"]
+    calm = place / "calm"
+    calm.mkdir()
+    (calm / "conf").symlink_to(place / "conf")
+    assert start(*words, where=calm).wait() == 0
+    random, kills = np.random.default_rng(0), 0
+    while True:
+        began, process = time.monotonic(), start(*words, where=place, start_new_session=True)
+        patience = random.uniform(4, 20) if kills < 10 else 600
+        while process.poll() is None and time.monotonic() < began + patience:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+    assert process.returncode == 0, process.stdout.read()
+    for row in ("average", "concat"):
+        for disturbed, undisturbed in zip(manifest(place, "long")[row], manifest(calm, "long")[row], strict=True):
+            first, second = (
+                json.loads((folder / "results.json").read_text()) for folder in (disturbed, undisturbed)
+            )
+            assert first["metrics"] == second["metrics"]
+            assert first["best"] == second["best"]
+            scores = [np.load(folder / "scores" / "test.npz")["scores"] for folder in (disturbed, undisturbed)]
+            np.testing.assert_array_equal(*scores)
+    assert kills == 10, "it finished before it was killed ten times"
