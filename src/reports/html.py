@@ -165,9 +165,8 @@ def _runs(lines: Sequence[Line], folder: Path) -> str:
         for result in line.results.values():
             links = " + ".join(_link(run, folder) for run in result.runs)
             cells = [escape(line.title), escape(say(result.key)), links, *_outcome(result)]
-            rows.append(
-                "<tr>" + "".join(f'<td class="{"left" if i < 3 else ""}">{c}</td>' for i, c in enumerate(cells))
-            )
+            styled = (f'<td class="{"left" if i < 3 else ""}">{cell}</td>' for i, cell in enumerate(cells))
+            rows.append(f"<tr>{''.join(styled)}</tr>")
     if not rows:
         return ""
     names = ("row", "run", "configuration", "top-1 %", "top-5 %", "mean class %", "best epoch", "test videos")

@@ -223,7 +223,10 @@ def say(key: Key) -> str:
 
 def _waiting(job: Job) -> str:
     """A run without a result in words, with why there is none where that is known."""
-    kind, detail = resumable.state(job.folder)
+    try:
+        kind, detail = resumable.state(job.folder)
+    except (OSError, ValueError):  # what is broken is said where the run is read
+        return f"{say(job.key)} (files cannot be read)"
     if kind == "finished":
         kind, detail = "not tested", ""
     return say(job.key) + ("" if kind == "missing" else f" ({kind}{f': {detail}' if detail else ''})")
@@ -233,13 +236,13 @@ class Costs:
     """Parameters and operations of networks; each is measured once."""
 
     def __init__(self) -> None:
-        self.known: dict[str, Cost | None] = {}
+        self.known: dict[str, Cost] = {}
 
     def of(self, run: Run | None, jobs: Sequence[Job]) -> Cost | None:
         """From a run's own configuration, else from what a job would be composed of; None where neither builds."""
         if run is not None and run.config is not None:
             return self._measure(run.config, run.condition.classes)
-        if not jobs:
+        if not jobs or not jobs[0].overrides:
             return None
         # All of a row's jobs have one network: split and seed do not change it.
         return self._measure(list(jobs[0].overrides), 0)
@@ -247,14 +250,22 @@ class Costs:
     def _measure(self, config: DictConfig | list[str], classes: int) -> Cost | None:
         try:
             if isinstance(config, list):
-                return complexity.total(complexity.of_configuration(config))
-            parts: Any = [OmegaConf.to_container(config[k], resolve=True) for k in ("model", "pooling", "modality")]
+                own = [word for word in config if not word.startswith(("seed=", "data.split="))]
+                return self._once(json.dumps(own), lambda: complexity.total(complexity.of_configuration(config)))
+            nodes = ("model", "pooling", "modality")
+            parts: Any = [OmegaConf.to_container(config[node], resolve=True) for node in nodes]
             name = json.dumps([*parts, classes], sort_keys=True, default=str)
-            if name not in self.known:
-                with torch.device("meta"):
-                    recognizer = build_recognizer(config, classes or None)
-                    clip = torch.empty(complexity.clip_shape(config))
-                self.known[name] = complexity.total(complexity.measure(recognizer, clip))
-            return self.known[name]
+            return self._once(name, lambda: _cost(config, classes))
         except (UserError, HydraException, OmegaConfBaseException, RuntimeError, ValueError):
             return None  # another version's configuration: the table says nothing rather than something wrong
+
+    def _once(self, name: str, measure: Callable[[], Cost]) -> Cost:
+        if name not in self.known:
+            self.known[name] = measure()
+        return self.known[name]
+
+
+def _cost(config: DictConfig, classes: int) -> Cost:
+    with torch.device("meta"):
+        recognizer = build_recognizer(config, classes or None)
+        return complexity.total(complexity.measure(recognizer, torch.empty(complexity.clip_shape(config))))

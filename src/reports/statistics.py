@@ -128,11 +128,12 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     values = np.where(present, differences, 0.0)
     videos = values.shape[1]
-    means = np.empty(draws)
-    for i in range(draws):
-        drawn = generator.integers(videos, size=videos)
-        count = present[:, drawn].sum(1)
-        held = count > 0
-        means[i] = (values[:, drawn].sum(1)[held] / count[held]).mean()
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    at_once = max(1, 500_000 // videos)  # a few MB
+    parts = []
+    for start in range(0, draws, at_once):
+        drawn = generator.integers(videos, size=(min(at_once, draws - start), videos))
+        count = present[:, drawn].sum(2)  # splits, draws
+        means = np.where(count > 0, values[:, drawn].sum(2) / count.clip(min=1), np.nan)
+        parts.append(np.nanmean(means, axis=0))
+    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -24,7 +24,6 @@ class Report:
     title: str
     lines: list[Line]
     comparisons: list[Comparison] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
     @property
     def conditions(self) -> list[str]:
@@ -59,10 +58,12 @@ class Report:
         if any(c.made for c in self.comparisons):
             said.append(
                 "Comparisons: second row minus first, paired by split, seed and video; 95 % bootstrap interval "
-                "over videos; McNemar's exact test, all judgements of one video flipping together (corrected after Holm for the number of comparisons). Only first, only "
-                "second: judgements that only this row got right."
+                "over videos; McNemar's exact test, all judgements of one video flipping together, and its p after "
+                "Holm's correction for the number of comparisons. Only first, only second: what only this row got "
+                "right, over all runs."
             )
-        problems = [*self.problems, *(p for line in self.lines for p in line.problems)]
+        problems = [p for line in self.lines for p in line.problems]
+        problems += [p for line in self.lines for run in line.runs for p in run.problems]  # scores are read late
         problems += [f"{c.second} against {c.first}: {c.note}" for c in self.comparisons if c.made and c.note]
         return [*said, *dict.fromkeys(problems)]
 
