@@ -85,7 +85,7 @@ def flax_i3d():
 
 def test_flax_variables_fill_the_whole_network():
     variables = flax_i3d()
-    network = build_recognizer(["model=i3d", "pooling=average", "data.num_classes=400"])
+    network = build_recognizer(["model=i3d", "pooling=average", "data=hmdb51", "data.num_classes=400"])
     loaded = weights.load(network, pickles.to_pytorch_i3d(variables))
     assert not (loaded.initial or loaded.dropped)
     kernel = variables["params/Conv3d_1a_7x7/Conv_0/kernel"]  # T, H, W, in, out

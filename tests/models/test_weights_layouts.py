@@ -58,7 +58,9 @@ def network(name, device="cpu"):
     overrides = list(NETWORKS[name])
     classes = 51 if name.startswith(("rgb", "flow")) else CLASSES[overrides[0]]
     with torch.device(device):
-        return build_recognizer([*overrides, f"modality={modality}", f"data.num_classes={classes}"]).eval()
+        return build_recognizer(
+            [*overrides, f"modality={modality}", "data=hmdb51", f"data.num_classes={classes}"]
+        ).eval()
 
 
 def wrapped(state, wrapper):
