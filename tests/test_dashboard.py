@@ -3,7 +3,6 @@ import sys
 from typing import Any
 
 import pytest
-
 from src import dashboard
 from src.errors import UserError
 
