@@ -53,10 +53,10 @@ def prepare(cfg: DictConfig) -> None:
 
 
 def _root(cfg: DictConfig) -> Path:
-    if "root" not in cfg.data:
-        raise UserError(f"data={cfg.data.name} is made on the fly; there is nothing to prepare")
     if OmegaConf.is_missing(cfg.data, "root"):
         raise UserError(f"data={cfg.data.name}: set data.root to the folder of the videos")
+    if cfg.data.get("root") is None:
+        raise UserError(f"data={cfg.data.name} is made on the fly; there is nothing to prepare")
     root = Path(cfg.data.root)
     for name, folder in (("archives", cfg.archives), ("data.root", None if cfg.archives else root)):
         if folder is not None and not Path(folder).is_dir():

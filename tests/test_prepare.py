@@ -1,0 +1,376 @@
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import av
+import numpy as np
+import pytest
+from src.build import build_data, compose
+from src.config import ROOT
+from src.data import inventory
+from src.data.archives import UNPACKERS, unpack
+from src.data.flow import find_flow, open_flow
+from src.data.survey import BAD_FILES, find_videos, locked, take_stock
+from src.data.workers import Failure, run_limited
+from src.errors import UserError
+from src.prepare import prepare
+
+from tests import lookalikes
+from tests.conftest import write_video
+from tests.rar import write_rar
+
+HAS_UNPACKER = any(shutil.which(u.program) for u in UNPACKERS if u.program not in ("7z", "7zz"))
+
+
+class Quiet:
+    """A progress bar that only counts."""
+
+    def __init__(self):
+        self.done = []
+
+    def start(self, what, total, done):
+        self.known = done
+
+    def advance(self, entry):
+        self.done.append(entry.name)
+
+
+def run(*overrides):
+    prepare(compose([*overrides, "workers=2"], "prepare"))
+
+
+def stock(root, limit_s=60, retry_bad=False):
+    quiet = Quiet()
+    return take_stock(root, find_videos(root), 2, limit_s, retry_bad, quiet), quiet
+
+
+# What workers do in these tests: importable by name.
+def misbehave(task):
+    if task == "hang":
+        while True:
+            pass
+    if task == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "exit":
+        os._exit(3)
+    if task == "greedy":
+        return len(bytearray(3 << 30))
+    if task == "raise":
+        raise LookupError("two\nlines")
+    if task.startswith("/"):
+        with open(task, "rb") as stream:  # noqa: PTH123
+            return len(stream.read())
+    return task.upper()
+
+
+def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.avi")  # opening it waits for ever
+    tasks = ["a", "hang", "crash", str(tmp_path / "pipe.avi"), "exit", "greedy", "raise", "b", "c"]
+    results = dict(run_limited(misbehave, tasks, workers=2, limit_s=3, memory=1 << 30))
+    assert results.pop("a") == "A" and results.pop("b") == "B" and results.pop("c") == "C"
+    assert all(isinstance(result, Failure) for result in results.values())
+    reasons = {task: result.reason for task, result in results.items()}
+    assert reasons["hang"] == reasons[str(tmp_path / "pipe.avi")] == "took more than 3 s"
+    assert "SIGSEGV" in reasons["crash"] and "status 3" in reasons["exit"]
+    assert reasons["greedy"] == "needs more than 1 GB of memory" and reasons["raise"] == "LookupError: two lines"
+
+
+def test_no_tasks_start_no_workers():
+    assert list(run_limited(misbehave, [], workers=2, limit_s=1)) == []
+
+
+def patched(path, old, new):
+    """Replace bytes in a file, so that a header lies or a picture lies on its side."""
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+    return path
+
+
+def matrix(*values):
+    return b"".join(value.to_bytes(4, "big", signed=True) for value in values)
+
+
+def write_bad_input(root):
+    """One file of each kind; name → (frames, part of the reason or None)."""
+    one = 1 << 16
+    long = write_video(root / "long.avi", 40, codec="mjpeg").read_bytes()
+    (root / "truncated.avi").write_bytes(long[: len(long) // 2])
+    (root / "empty.mp4").write_bytes(b"")
+    (root / "renamed text.avi").write_text("path,label\n" * 400)
+    (root / "renamed.mp4").write_text("#!/bin/sh\n")
+    with av.open(str(root / "no frames.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    (root / "liar.avi").write_bytes(long)
+    for _ in range(2):  # avih and strh
+        patched(root / "liar.avi", (40).to_bytes(4, "little"), (99).to_bytes(4, "little"))
+    write_video(root / "one.mp4", 1)
+    write_video(root / "odd size.avi", 5, size=(67, 51), codec="ffv1")
+    write_video(root / "4K.mp4", 2, size=(3840, 2160), preset="ultrafast")
+    upright, turned = (one, 0, 0, 0, one, 0, 0, 0, 1 << 30), (0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
+    patched(write_video(root / "rotated.mp4", 6), matrix(*upright) + (64 << 16).to_bytes(4, "big"),
+            matrix(*turned) + (64 << 16).to_bytes(4, "big"))  # fmt: skip
+    write_variable(root / "variable rate.mp4", [0, 1, 2, 30, 31, 90, 91, 92])
+    write_sound(root / "audio only.mp4")
+    write_video(root / "a b;[c] (d) 'e' $f.mp4", 4)
+    (root / "circle.avi").symlink_to("circle.avi")
+    (root / "nowhere.avi").symlink_to("not there.avi")
+    os.mkfifo(root / "pipe.avi")
+    return {
+        **{"long.avi": (40, None), "one.mp4": (1, None), "odd size.avi": (5, None), "4K.mp4": (2, None)},
+        **{"rotated.mp4": (6, None), "variable rate.mp4": (8, None), "a b;[c] (d) 'e' $f.mp4": (4, None)},
+        **{"truncated.avi": (0, "truncated"), "empty.mp4": (0, "empty"), "renamed text.avi": (0, "nvalid data")},
+        **{"renamed.mp4": (0, ""), "no frames.avi": (0, ""), "liar.avi": (0, "40 of the 99 frames promised")},
+        **{"audio only.mp4": (0, "no video stream"), "circle.avi": (0, "symbolic links")},
+        **{"nowhere.avi": (0, "No such file"), "pipe.avi": (0, "not a regular file")},
+    }
+
+
+def write_variable(path, times):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for time_ in times:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), time_, np.uint8), format="rgb24")
+            frame.pts = time_
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        for packets in (stream.encode(frame), stream.encode(None)):
+            container.mux(packets)
+
+
+def test_bad_input_is_named_with_its_reason_and_nothing_else_is_lost(tmp_path):
+    root = tmp_path / "videos"
+    root.mkdir()
+    expected = write_bad_input(root)
+    (root / "again").symlink_to("..")  # a folder in a circle
+    entries, _ = stock(root)
+    assert set(entries) == set(expected)
+    for name, (frames, reason) in expected.items():
+        entry = entries[name]
+        if reason is None:
+            assert (entry.frames, entry.bad) == (frames, None), (name, entry)
+            assert len(entry.sha256) == 64 and entry.bytes == (root / name).stat().st_size
+        else:
+            assert entry.bad and reason in entry.bad and "\n" not in entry.bad, (name, entry)
+    assert entries["odd size.avi"].size == (67, 51) and entries["4K.mp4"].size == (3840, 2160)
+    assert entries["rotated.mp4"].size == (48, 64)
+    lines = (root / BAD_FILES).read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == sorted(
+        n for n, (_, bad) in expected.items() if bad is not None
+    )
+    again, quiet = stock(root)
+    assert again == entries and quiet.done == [] and quiet.known == len(expected)
+
+
+def test_only_what_changed_is_decoded_again(tmp_path):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write_video(tmp_path / name, 5, seed=ord(name[0]))
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    stock(tmp_path)
+    write_video(tmp_path / "b.mp4", 9)
+    (tmp_path / "c.mp4").unlink()
+    entries, quiet = stock(tmp_path)
+    assert quiet.done == ["b.mp4"] and entries["b.mp4"].frames == 9 and "c.mp4" not in entries
+    _, quiet = stock(tmp_path, retry_bad=True)
+    assert quiet.done == ["bad.mp4"]
+
+
+def test_a_video_that_takes_too_long_is_listed(tmp_path):
+    write_video(tmp_path / "slow.mp4", 400, size=(640, 480), preset="ultrafast")
+    write_video(tmp_path / "quick.mp4", 2)
+    entries, _ = stock(tmp_path, limit_s=0.02)
+    assert entries["slow.mp4"].bad == "took more than 0.02 s"
+    assert "slow.mp4\ttook more than 0.02 s" in (tmp_path / BAD_FILES).read_text()
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    root = tmp_path / "tree"
+    for i in range(6):
+        write_video(root / "class" / f"{i}.mp4", 4, seed=i)
+    stock(root)
+    file = root / inventory.FILE
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    entries, quiet = stock(root)
+    assert len(entries) == 6 and sorted(quiet.done) == [f"class/{i}.mp4" for i in (3, 4, 5)]
+
+
+def test_a_full_disk_stops_with_a_line_and_the_run_can_go_on(tmp_path):
+    for i in range(5):
+        write_video(tmp_path / f"{i}.mp4", 4, seed=i)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            stock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    kept = inventory.load(tmp_path)
+    assert 0 < len(kept) < 5
+    entries, quiet = stock(tmp_path)
+    assert len(entries) == 5 and len(quiet.done) == 5 - len(kept)
+
+
+def test_a_tree_that_cannot_be_written_says_so():
+    with pytest.raises(UserError, match=r"/proc/here cannot be written"), locked(ROOT.__class__("/proc/here")):
+        pass
+
+
+def test_two_prepares_at_once(tmp_path):
+    holder = rf"being prepared already \(process {os.getpid()} on "
+    with locked(tmp_path), pytest.raises(UserError, match=holder):
+        run(f"data.root={tmp_path}")
+    with locked(tmp_path):
+        pass
+
+
+def hmdb_archives(tree, folder):
+    """The look-alike as it is published: one .rar of .rars, and one of the lists."""
+    inner = {}
+    for class_folder in sorted(d for d in tree.iterdir() if d.name != "testTrainMulti_7030_splits"):
+        files = {f"{class_folder.name}/{f.name}": f.read_bytes() for f in class_folder.iterdir()}
+        inner[f"{class_folder.name}.rar"] = write_rar(folder / "one.rar", files).read_bytes()
+    (folder / "one.rar").unlink()
+    write_rar(folder / "hmdb51_org.rar", inner)
+    lists = {f"testTrainMulti_7030_splits/{f.name}": f.read_bytes() for f in tree.glob("testTrain*/*")}
+    write_rar(folder / "test_train_splits.rar", lists)
+
+
+def ucf_archives(tree, folder):
+    videos = {f"UCF-101/{f.parent.name}/{f.name}": f.read_bytes() for f in tree.glob("*/*.avi")}
+    write_rar(folder / "UCF101.rar", videos)
+    with zipfile.ZipFile(folder / "UCF101TrainTestSplits-RecognitionTask.zip", "w") as opened:
+        for file in tree.glob("ucfTrainTestlist/*"):
+            opened.write(file, f"ucfTrainTestlist/{file.name}")
+
+
+@pytest.mark.skipif(not HAS_UNPACKER, reason="no program for .rar is installed")
+@pytest.mark.parametrize("name", ["hmdb51", "ucf101"])
+def test_from_archives_to_batches(tmp_path, capsys, name):
+    tree = getattr(lookalikes, name)(tmp_path / "made")
+    downloads, root = tmp_path / "downloads", tmp_path / "data" / name
+    downloads.mkdir()
+    {"hmdb51": hmdb_archives, "ucf101": ucf_archives}[name](tree, downloads)
+    chosen = [f"data={name}", f"data.root={root}", "data.check_counts=false"]
+    run(*chosen, f"archives={downloads}", "flow=dis")
+    said = capsys.readouterr().out
+    assert (
+        "videos can be read to their end, 0 are bad" in said and "split 3" in said and len(said.splitlines()) < 25
+    )
+    for file in tree.rglob("*.*"):
+        assert (root / file.relative_to(tree)).read_bytes() == file.read_bytes()
+    entries = inventory.load(root)
+    assert set(entries) == {f.relative_to(tree).as_posix() for f in tree.glob("*/*.avi")}
+    for modality, channels in (("rgb", 3), ("flow", 2)):
+        data = build_data(
+            compose([*chosen, f"modality={modality}", "data.flow=dis", "model=tiny", "data.workers=0"])
+        )
+        data.setup("fit")
+        assert next(iter(data.train_dataloader()))["clip"].shape[2] == channels
+    some = next(iter(entries.values()))
+    with open_flow(find_flow(root, some.name, "dis")) as flow:
+        assert len(flow) == some.frames - 1
+    run(*chosen, f"archives={downloads}", "flow=dis")
+    said = capsys.readouterr().out
+    assert "unpacked" not in said and said.count("are done already") == 2
+
+
+def test_flow_of_another_making_is_not_mixed_in(tmp_path):
+    root = tmp_path / "tree"
+    for name in "ab":
+        for i in range(2):
+            write_video(root / name / f"{i}.mp4", 3, seed=i)
+    run(f"data.root={root}", "flow=dis")
+    with pytest.raises(UserError, match=r"made with other settings \(crf"):
+        run(f"data.root={root}", "flow=dis", "flow.crf=0")
+    find_flow(root, "a/0.mp4", "dis").unlink()
+    (root.with_name("tree_flow_dis") / "a" / ".0.half-written.mkv").write_bytes(b"x")
+    run(f"data.root={root}", "flow=dis")
+    assert sorted(p.name for p in root.with_name("tree_flow_dis").glob("a/*")) == ["0.mp4.mkv", "1.mp4.mkv"]
+
+
+@pytest.mark.skipif(not HAS_UNPACKER, reason="no program for .rar is installed")
+@pytest.mark.parametrize("name", ["../../evil.avi", "/tmp/evil.avi", "a/../../../evil.avi"])
+def test_no_rar_writes_outside(tmp_path, name):
+    write_rar(tmp_path / "x.rar", {"good/a.avi": b"1", name: b"2"})
+    target = tmp_path / "deep" / "target"
+    try:
+        list(unpack([tmp_path / "x.rar"], target))
+    except UserError as error:
+        assert "do not trust it" in str(error) or "cannot be unpacked" in str(error)
+    assert not [p for p in tmp_path.rglob("*evil*") if target not in p.parents]
+
+
+def zip_of(path, name, content="x", mode=0o100644):
+    with zipfile.ZipFile(path, "w") as opened:
+        info = zipfile.ZipInfo(name)
+        info.external_attr = mode << 16
+        opened.writestr(info, content)
+    return path
+
+
+def test_bad_archives_are_refused_and_leave_nothing(tmp_path):
+    target = tmp_path / "target"
+    (tmp_path / "text.zip").write_text("<html>404</html>")
+    bad = [
+        (zip_of(tmp_path / "slip.zip", "../../evil.avi"), "outside its folder"),
+        (zip_of(tmp_path / "absolute.zip", "/evil.avi"), "outside its folder"),
+        (zip_of(tmp_path / "windows.zip", "..\\..\\evil.avi"), "outside its folder"),
+        (zip_of(tmp_path / "link.zip", "a/link.avi", "/etc/passwd", 0o120777), "link"),
+        (tmp_path / "text.zip", "no sound .zip"),
+    ]
+    if HAS_UNPACKER:
+        (tmp_path / "text.rar").write_text("<html>404</html>")
+        bad.append((tmp_path / "text.rar", "cannot be unpacked"))
+        bad.append((write_rar(tmp_path / "link.rar", {"a/l.avi": b"/etc"}, {"a/l.avi": 0o120777}), "regular file"))
+    for archive, reason in bad:
+        with pytest.raises(UserError, match=reason):
+            list(unpack([archive], target))
+        assert list(target.iterdir()) == [], archive
+
+
+def test_a_missing_unpacker_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="apt-get install unar"):
+        list(unpack([write_rar(tmp_path / "x.rar", {"a/b.avi": b"1"})], tmp_path / "target"))
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        (["data=ordered_motions"], "nothing to prepare"),
+        (["data=folder"], "set data.root"),
+        (["data=folder", "data.root=/not/there"], "data.root=/not/there is no folder"),
+        (["data=hmdb51", "data.root=.", "archives=/not/there"], "archives=/not/there is no folder"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(overrides, said):
+    with pytest.raises(UserError, match=said) as caught:
+        run(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command(tmp_path):
+    for name in "ab":
+        for i in range(2):
+            write_video(tmp_path / "t" / name / f"{i}.mp4", 3, seed=i)
+    command = [sys.executable, "-m", "src.prepare", f"data.root={tmp_path / 't'}", "workers=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert "4 videos can be read to their end, 0 are bad" in done.stdout and "Traceback" not in done.stderr
+    assert len(json.loads((tmp_path / "t" / "inventory.jsonl").read_text().splitlines()[0])["sha256"]) == 64
