@@ -164,7 +164,7 @@ def _scan(base: Path) -> list[dict[str, str]]:
         if not directory.is_dir() or directory.name[0] in "._":
             continue
         files = sorted(f for f in directory.iterdir() if f.suffix.lower() in VIDEO_ENDINGS)
-        files = [f for f in files if f.is_file() and f.name[0] != "."]
+        files = [f for f in files if f.name[0] != "." and not f.is_dir()]  # a broken link is told when it is read
         if not files:
             raise UserError(
                 f"class folder {directory} holds no video; remove it, or fill it with files ending in "

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -135,10 +136,14 @@ def _overlap(
 ) -> dict[str, list[list[str]]]:
     """By path, hash and group: what the two have in common, as lists of the names that share it."""
 
-    def places(video: Video) -> str | None:
-        return str(Path(video.path).resolve())
+    def place(video: Video) -> str:
+        return os.path.realpath(video.path)  # Path.resolve raises on links in a circle
 
-    keys = {"path": places, "hash": content, "group": lambda video: video.group}
+    keys: dict[str, Callable[[Video], str | None]] = {
+        "path": place,
+        "hash": content,
+        "group": lambda video: video.group,
+    }
     return {kind: _shared(first, second, key) for kind, key in keys.items()}
 
 

@@ -8,6 +8,7 @@ decoded frame is the same.
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -79,6 +80,10 @@ def open_video(path: str, decoder: str = "decord", frames: int | None = None, mo
         return flow
     with _readable(path):
         status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):  # a decoder would wait for a pipe for ever
+            raise UnreadableVideoError(path, "it is not a regular file")
+        if not status.st_size:
+            raise UnreadableVideoError(path, "it is empty (0 bytes)")
         scan = _scan(path, status.st_mtime_ns, status.st_size)
         if frames is None and scan.frames < TRUNCATED * scan.promised:
             raise UnreadableVideoError(
