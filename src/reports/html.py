@@ -81,9 +81,10 @@ def _dots(report: Report) -> str:
 
 def _results(report: Report) -> str:
     head, rows = main_table(report)
-    means = [summary.mean if (summary := line.summary()) else None for line in report.lines]
+    complete = [line.summary() if not line.missing else None for line in report.lines]
+    means = [summary.mean if summary else None for summary in complete]
     best = max((mean for mean in means if mean is not None), default=None)
-    # One best row only makes sense where all rows were measured alike.
+    # A best row only makes sense among complete ones that were measured alike.
     marks = [len(report.conditions) == 1 and mean is not None and mean == best for mean in means]
     text = [_row("th", head, head)]
     text.append("</thead><tbody>")

@@ -94,6 +94,10 @@ def _count(line: Line) -> str:
     return f"{summary.n} ({summary.splits} splits)" if summary.splits > 1 else str(summary.n)
 
 
+def _billions(count: int) -> str:
+    return number(count / 1e9, 2 if count >= 1e9 else 4)  # as the paper prints it; small networks need more places
+
+
 def _sources(name: str) -> Callable[[Line], str]:
     """One of the two deviations, only where a line has both."""
 
@@ -117,7 +121,7 @@ COLUMNS: Columns = [
     ("difference", lambda line: number(line.difference, sign=True)),
     ("params M", lambda line: number(line.cost.params / 1e6 if line.cost else None)),
     ("paper's M", lambda line: number(line.expected.get("params"))),
-    ("operations G", lambda line: number(line.cost.operations / 1e9 if line.cost else None)),
+    ("operations G", lambda line: _billions(line.cost.operations) if line.cost else DASH),
     ("paper's G", lambda line: number(line.expected.get("operations"))),
     ("protocol · data", lambda line: str(line.condition or DASH)),
     ("missing", lambda line: str(len(line.missing)) if line.missing else DASH),
