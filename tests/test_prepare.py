@@ -2,7 +2,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -22,6 +21,7 @@ from src.prepare import prepare
 
 from tests import lookalikes
 from tests.conftest import write_video
+from tests.misbehaviour import misbehave
 from tests.rar import write_rar
 
 HAS_UNPACKER = any(shutil.which(u.program) for u in UNPACKERS if u.program not in ("7z", "7zz"))
@@ -49,25 +49,6 @@ def stock(root, limit_s=60, retry_bad=False):
     return take_stock(root, find_videos(root), 2, limit_s, retry_bad, quiet), quiet
 
 
-# What workers do in these tests: importable by name.
-def misbehave(task):
-    if task == "hang":
-        while True:
-            pass
-    if task == "crash":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if task == "exit":
-        os._exit(3)
-    if task == "greedy":
-        return len(bytearray(3 << 30))
-    if task == "raise":
-        raise LookupError("two\nlines")
-    if task.startswith("/"):
-        with open(task, "rb") as stream:  # noqa: PTH123
-            return len(stream.read())
-    return task.upper()
-
-
 def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
     os.mkfifo(tmp_path / "pipe.avi")  # opening it waits for ever
     tasks = ["a", "hang", "crash", str(tmp_path / "pipe.avi"), "exit", "greedy", "raise", "b", "c"]
@@ -78,6 +59,13 @@ def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
     assert reasons["hang"] == reasons[str(tmp_path / "pipe.avi")] == "took more than 3 s"
     assert "SIGSEGV" in reasons["crash"] and "status 3" in reasons["exit"]
     assert reasons["greedy"] == "needs more than 1 GB of memory" and reasons["raise"] == "LookupError: two lines"
+
+
+def test_a_full_disk_ends_the_run_rather_than_condemn_the_file():
+    with pytest.raises(
+        UserError, match=r"flow\.mkv cannot be written \(No space left on device\); what is done is"
+    ):
+        list(run_limited(misbehave, ["a", "disk", "b"], workers=1, limit_s=60))
 
 
 def test_no_tasks_start_no_workers():

@@ -16,6 +16,7 @@ from src.errors import UserError
 
 GRACE_S = 5  # a worker whose parent is gone ends itself this long after its limit
 MEMORY = 4 << 30  # bytes that one task may take
+PRELOADED = ["src.data.survey", "hydra", "rich.progress"]  # what src.prepare and its tasks import
 STARTS = 3  # times in a row that a worker may die before it is ready for work
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
@@ -110,7 +111,7 @@ class _Worker(Generic[Task]):
     def __init__(self, function: Callable[[Task], Any], limit_s: float, memory: int) -> None:
         # A server that has imported everything hands out workers in milliseconds, and holds no threads or locks.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["src.data.probe", "src.data.make_flow"])
+        context.set_forkserver_preload(PRELOADED)
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, function, limit_s, memory), daemon=True)
         self.process.start()

@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 from src.build import compose
@@ -106,6 +108,23 @@ def test_one_frame_has_one_still_field(tmp_path):
     assert make_flow(FlowTask("one.avi", str(tmp_path / "t" / "one.avi"), str(tmp_path / "t"), 1, made)).frames == 1
     with open_flow(find_flow(tmp_path / "t", "one.avi", "dis")) as reader:
         assert reader.size == (340, 256) and (reader.frames([0]) == STILL).all()
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_a_full_disk_leaves_no_half_flow(tmp_path, form):
+    write_xvid(tmp_path / "t" / "a.avi", moving_noise(0, 12))
+    task = FlowTask(
+        "a.avi", str(tmp_path / "t" / "a.avi"), str(tmp_path / "t"), 12, spec("flow=dis", f"flow.format={form}")
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        with pytest.raises(OSError):
+            make_flow(task)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "t_flow_dis").iterdir()) == []
+    assert make_flow(task).frames == 11
 
 
 def test_what_is_no_flow_is_refused(tmp_path):

@@ -1,0 +1,23 @@
+"""python -m benchmarks [NAME ...]: run all benchmarks, or some, one after the other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    here = Path(__file__).parent
+    known = sorted(file.stem for file in here.glob("[a-z]*.py") if file.stem != "report")
+    chosen = sys.argv[1:] or known
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        sys.exit(f"error: no benchmark {', '.join(unknown)}; there are: {', '.join(known)}")
+    for name in chosen:  # each in a process of its own, so that none finds threads or caches of another
+        print(f"== {name}", flush=True)
+        ended = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=here.parent)
+        if ended.returncode:
+            sys.exit(ended.returncode)
+
+
+if __name__ == "__main__":
+    main()
