@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from src.config import CONF, register
 from src.data.datamodule import VideoData
@@ -21,6 +24,15 @@ def compose(overrides: list[str], config_name: str = "train") -> DictConfig:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra_compose(config_name, overrides=overrides)
+
+
+def compose_network(overrides: list[str]) -> DictConfig:
+    """As `compose`, for a network without data: it has the model's own clip and HMDB51's classes.
+
+    The default data are the embedded ones, which make clips small; they count only where data= says so.
+    """
+    named = any(override.startswith("data=") for override in overrides)
+    return compose(overrides if named else ["data=hmdb51", *overrides])
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -41,17 +53,17 @@ def build(node: Any, **arguments: Any) -> Any:
 
 
 def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = None) -> Recognizer:
-    """The network of a configuration, with random weights.
+    """The network of a configuration, with random weights; no data is needed on disk.
 
     Args:
-        config: overrides as on the command line (`["model=i3d", "pooling=bert", "data.num_classes=51"]`), or a
-            composed configuration.
+        config: overrides as on the command line (`["model=i3d", "pooling=bert", "data.num_classes=51"]`), see
+            `compose_network`; or a composed configuration.
         num_classes: taken from `data.num_classes` where it is not given.
 
     Raises:
         UserError: an impossible combination, or an unknown number of classes.
     """
-    cfg = compose(config) if isinstance(config, list) else config
+    cfg = compose_network(config) if isinstance(config, list) else config
     num_classes = num_classes or cfg.data.num_classes
     if num_classes is None:
         raise UserError(f"data={cfg.data.name} does not say how many classes there are; give data.num_classes=N")
@@ -70,6 +82,27 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
         )
     except ValueError as error:
         raise UserError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
+
+
+def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
+    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+
+    Raises:
+        UserError: as `build_recognizer`.
+    """
+    with torch.device("meta"), _WithoutRandomNumbers():
+        return build_recognizer(cfg, num_classes)
+
+
+class _WithoutRandomNumbers(TorchFunctionMode):
+    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def build_data(cfg: DictConfig) -> VideoData:

@@ -20,9 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from src.build import build_recognizer, compose
+from src.build import compose_network, skeleton
 from src.cli import explain
 from src.config import ROOT
 from src.errors import UserError
@@ -117,24 +116,10 @@ def other_operations(module: nn.Module, output: Any) -> int:
     return 0
 
 
-def of_configuration(overrides: list[str]) -> dict[str, Cost]:
-    """The cost of each part of the network that these overrides give, for HMDB51 (51 classes) by default."""
-    if not any(override.startswith("data=") for override in overrides):
-        overrides = ["data=hmdb51", *overrides]
-    cfg = compose(overrides)
-    with torch.device("meta"), WithoutRandomNumbers():
-        return measure(build_recognizer(cfg), torch.empty(clip_shape(cfg)))
-
-
-class WithoutRandomNumbers(TorchFunctionMode):
-    """Leaves out what has no meaning on the meta device, and takes ten seconds there to import what it needs."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in (Tensor.normal_, Tensor.uniform_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+def of_configuration(config: list[str] | DictConfig, num_classes: int | None = None) -> dict[str, Cost]:
+    """The cost of each part of a configuration's network; of overrides alone with HMDB51's 51 classes."""
+    cfg = compose_network(config) if isinstance(config, list) else config
+    return measure(skeleton(cfg, num_classes), torch.empty(clip_shape(cfg), device="meta"))
 
 
 def clip_shape(cfg: DictConfig) -> tuple[int, int, int, int, int]:

@@ -17,6 +17,7 @@ from src import atomic, checkpoints, cli, job, run
 from src.build import compose
 from src.data.annotations import Video
 from src.data.moving_shapes import CLASSES
+from src.models.pooling.bert import Bert
 from src.recognition import Recognition
 from src.run import read_curves
 from src.scores import Scores
@@ -74,7 +75,7 @@ def pair_and_order(scores: Scores) -> tuple[float, float]:
 
 def draw(folder: Path) -> Path:
     """demo.png: accuracy on the validation videos by epoch, and one test clip with BERT's attention below it."""
-    module, data = job.assemble(compose_again(folder / "bert"))
+    module, data = job.assemble(compose_again(folder / "bert"), initial_weights=False)
     checkpoints.restore(module, folder / "bert" / "checkpoints" / "best.ckpt")
     video = _surest(Scores.load(folder / "bert" / "scores" / "test.npz"), data.test_videos)
     frames = data.frames(video)
@@ -103,8 +104,11 @@ def cls_attention(module: Recognition, frames: Tensor) -> NDArray[np.float32]:
     """
     module.eval()
     clip = frames.permute(3, 0, 1, 2)[None]  # T H W C → 1 C T H W
-    (feature_map,) = module.recognizer.features(clip)
-    weights = module.recognizer.pooling.heads[0].attention(feature_map)  # 1, layers, heads, 1 + T, 1 + T
+    fusion = module.recognizer.pooling
+    bert = fusion.heads[0]
+    assert isinstance(bert, Bert)
+    feature_map = fusion.maps(module.recognizer.features(clip))[0]
+    weights = bert.attention(feature_map)  # 1, layers, heads, 1 + T, 1 + T
     share: NDArray[np.float32] = weights[0, -1, :, 0, 1:].mean(0).numpy()
     return share
 

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     file = checkpoint_file(folder, chosen["checkpoint"] or "best")
 
     job.hush()
-    module, data = job.assemble(cfg)
+    module, data = job.assemble(cfg, initial_weights=False)
     checkpoints.restore(module, file)
     console = Console(soft_wrap=True)
     target = folder / "evaluations" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"

@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
@@ -19,25 +18,34 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from src import checkpoints, launch, results
-from src.build import build, build_data, build_recognizer
+from src.build import build, build_data, build_recognizer, skeleton
 from src.callbacks import SameConfiguration, WholeFileCheckpoints, callbacks
 from src.data.annotations import Video
 from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.errors import UserError
 from src.loggers import loggers, sync_hint
+from src.models import download, weights
 from src.recognition import Recognition
 from src.run import identity, read_json, title
 
+log = logging.getLogger(__name__)
 
-def assemble(cfg: DictConfig) -> tuple[Recognition, VideoData]:
-    """Network (with pretrained weights) and data of a configuration: all that can be refused."""
-    with torch.device("meta"):
-        build_recognizer(cfg, num_classes=2)  # an impossible pair is refused before data is touched
+
+def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition, VideoData]:
+    """Network and data of a configuration: all that can be refused.
+
+    initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
+    """
+    skeleton(cfg, num_classes=2)  # an impossible pair is refused before data is touched
+    file = download.obtain(cfg.weights) if initial_weights else None
     data = build_data(cfg)
     seed_everything(cfg.seed, verbose=False)
+    recognizer = build_recognizer(cfg, num_classes=len(data.lists.classes))
+    if file is not None:
+        log.info("%s: %s", file.name, weights.load(recognizer, file).summary)
     module = Recognition(
-        build_recognizer(cfg, num_classes=len(data.lists.classes)),
+        recognizer,
         classes=data.lists.classes,
         optimizer=build(cfg.optim.optimizer),
         scheduler=build(cfg.schedule.scheduler) if cfg.schedule.scheduler else None,
@@ -55,7 +63,7 @@ def phases(data: VideoData) -> dict[str, list[Video]]:
 def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[str, Any]:
     """Train and test in this process (one rank, where there are several) and return what results.json says."""
     hush()
-    module, data = assemble(cfg)
+    module, data = assemble(cfg, initial_weights=checkpoint is None)
     if checkpoint is not None:
         checkpoints.check_fit(module, checkpoint)
     console = Console(soft_wrap=True)

@@ -23,8 +23,9 @@ def main(arguments: list[str]) -> None:
     if not top.isdecimal() or not int(top):
         raise UserError(f"top={top}: give how many classes to print, 1 or more")
     folder = run_folder(chosen["run"])
+    cfg = compose([*run.read_json(folder / "run.json")["overrides"], *overrides])
     job.hush()
-    module, data = job.assemble(compose([*run.read_json(folder / "run.json")["overrides"], *overrides]))
+    module, data = job.assemble(cfg, initial_weights=False)
     checkpoints.restore(module, checkpoint_file(folder, chosen["checkpoint"] or "best"))
     module.eval()
     video = Video(path=path, label=0, group=path, name=path)

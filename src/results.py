@@ -12,7 +12,6 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 
 from src import atomic, complexity, mistakes
-from src.build import build_recognizer
 from src.data.annotations import identity
 from src.data.datamodule import VideoData
 from src.recognition import Recognition
@@ -85,9 +84,7 @@ def summarize(cfg: DictConfig, outcome: dict[str, Any], loggers: list[Logger]) -
     wandb_loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     if not wandb_loggers:
         return
-    with torch.device("meta"):
-        recognizer = build_recognizer(cfg, outcome["data"]["classes"])
-        cost = complexity.total(complexity.measure(recognizer, torch.empty(complexity.clip_shape(cfg))))
+    cost = complexity.total(complexity.of_configuration(cfg, outcome["data"]["classes"]))
     columns = {
         "model": cfg.model.name,
         "pooling": cfg.pooling.name,

@@ -231,13 +231,9 @@ def sizes(jobs: dict[str, list[Job]], wanted: list[Job], compose: Compose) -> Ta
 
 def parameters(cfg: DictConfig) -> str:
     """The network's size, without the memory for it."""
-    import torch  # heavy, and seldom needed
+    from src.build import skeleton  # heavy, and seldom needed
 
-    from src.build import build_recognizer
-
-    with torch.device("meta"):
-        recognizer = build_recognizer(cfg)
-    return f"{sum(p.numel() for p in recognizer.parameters()) / 1e6:.2f} M"
+    return f"{sum(p.numel() for p in skeleton(cfg).parameters()) / 1e6:.2f} M"
 
 
 def terminal() -> Console:

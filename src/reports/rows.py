@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src import complexity, resumable
-from src.build import build_recognizer
 from src.complexity import Cost
 from src.errors import UserError
 from src.reports.runs import Condition, Run, read_run
@@ -266,6 +264,4 @@ class Costs:
 
 
 def _cost(config: DictConfig, classes: int) -> Cost:
-    with torch.device("meta"):
-        recognizer = build_recognizer(config, classes or None)
-        return complexity.total(complexity.measure(recognizer, torch.empty(complexity.clip_shape(config))))
+    return complexity.total(complexity.of_configuration(config, classes or None))

@@ -13,7 +13,7 @@ from typing import Any, cast
 from zipfile import BadZipFile
 
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from src.errors import UserError
 from src.reports.statistics import Key
