@@ -111,6 +111,8 @@ def make_flow(task: FlowTask) -> Entry:
             reader.frames([count - 1])
     except UnreadableVideoError as error:
         return bad_entry(task.name, task.path, error.reason)
+    except OSError as error:  # on a full disk the system does not say which file
+        raise OSError(error.errno, error.strerror, str(target)) from error
     files = [target] if task.spec.form == "video" else sorted(target.iterdir())
     codec = "h264" if task.spec.form == "video" else "pictures"
     return Entry(

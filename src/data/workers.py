@@ -188,7 +188,7 @@ def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
     except OSError as error:
         if error.errno in DISK:
             return _DiskError(
-                f"{error.filename or task} cannot be written ({error.strerror}); what is done is kept: "
+                f"{error.filename or 'a file'} cannot be written ({error.strerror}); what is done is kept: "
                 "make room and run the same command again"
             )
         return Failure(f"{type(error).__name__}: {error}")
