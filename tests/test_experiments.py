@@ -21,8 +21,13 @@ def experiment(name: str):
 
 
 @cache
+def composed(overrides: tuple[str, ...]):
+    return compose(list(overrides))
+
+
+@cache
 def jobs(name: str):
-    return sweep.plan(experiment(name), [0], [], lambda overrides: compose(list(overrides)))
+    return sweep.plan(experiment(name), [0], [], lambda overrides: composed(tuple(overrides)))
 
 
 def printed(name: str):
@@ -42,7 +47,8 @@ def test_rows_are_the_papers(name):
         if not place or not own:
             continue
         line = printed(name)[place - 1]
-        cfg = compose(own[0].overrides)
+        own_words = [word for word in own[0].overrides if not word.startswith(("logger.", "seed=", "data.split="))]
+        cfg = composed(tuple(own_words))
         assert line.get("pooling", "bert") == cfg.pooling.name
         assert line.get("modality", "rgb") == cfg.modality.name
         assert line.get("reduction", cfg.reduction.kind) == cfg.reduction.kind
@@ -51,8 +57,9 @@ def test_rows_are_the_papers(name):
         assert cfg.optim.name == ("adamw" if cfg.pooling.name != "average" else cfg.optim.name)
         for key in ("layers", "heads", "cls_token"):
             assert line.get(key, cfg.pooling.head.get(key)) == cfg.pooling.head.get(key)
-        if "params" in line and "note" not in line:
-            assert sweep.parameters(cfg) == f"{line['params']:.2f} M"
+        size = sweep.parameters(cfg)
+        if "params" in line and cfg.model.name not in ("slowfast", "r2plus1d"):  # printed with another classifier
+            assert size == f"{line['params']:.2f} M"
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -95,7 +95,7 @@ def words(tmp_path, monkeypatch):
     lines = ["path,label,split"]
     for part, count in {"train": 16, "val": 6, "test": 7}.items():
         for i in range(count):
-            path = write_video(tmp_path / "videos" / f"{part}{i}.mp4", 8, seed=i)
+            path = write_video(tmp_path / "videos" / f"{part}{i}.mp4", 8, seed=len(lines))
             lines.append(f"{path},{'ab'[i % 2]},{part}")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "conf" / "model").mkdir(parents=True)
