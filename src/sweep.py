@@ -259,11 +259,11 @@ def status_table(name: str, jobs: dict[str, list[Job]], wanted: Sequence[Job] | 
 
 def status(arguments: list[str]) -> None:
     """`status`: every experiment started here; `status experiments=NAME …`: that one, started or not."""
-    from src.build import compose  # a second to import
-
     console = terminal()
     own, extra = split_arguments(arguments)
     if name := own.get("experiments"):
+        from src.build import compose  # heavy, and seldom needed
+
         experiment = compose([f"experiments={name}"]).experiment
         seeds = [int(seed) for seed in listed(own.get("seeds"))] or list(experiment.seeds)
         jobs = plan(experiment, seeds, extra, lambda overrides: compose(list(overrides)))
