@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from benchmarks.report import machine, save, ucf101_clips
 from src.build import compose
 from src.data.flow import open_flow, to_bytes
@@ -92,6 +93,7 @@ def storing(videos: list[Path]) -> tuple[list[list[str]], dict[str, Any]]:
 
 def main() -> None:
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     videos = ucf101_clips()
     made, making_values = making(videos)
     stored, storing_values = storing(videos)

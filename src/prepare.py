@@ -7,6 +7,8 @@ request (flow=tvl1). Run again it goes on where it stopped.
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +34,7 @@ def prepare(cfg: DictConfig) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     root = _root(cfg)
     workers = cfg.workers or len(os.sched_getaffinity(0))
-    with locked(root):
+    with locked(root), told_when_stopped(console):
         for archive, files in unpack(find_archives(Path(cfg.archives or root)), root):
             console.print(f"{archive.name}: {files} files unpacked")
         lists = all_lists(cfg)
@@ -50,6 +52,16 @@ def prepare(cfg: DictConfig) -> None:
                 flow = make_all_flow(base, videos, entries, spec, workers, cfg.flow.limit_s, cfg.retry_bad, bar)
             console.print(flow_summary(base, spec, flow))
     console.print(f"took {_clock(time.monotonic() - started)}")
+
+
+@contextmanager
+def told_when_stopped(console: Console) -> Iterator[None]:
+    """Ctrl-C is no loss, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("stopped; what is done is kept, and the same command goes on from here")
+        raise
 
 
 def _root(cfg: DictConfig) -> Path:
@@ -185,8 +197,8 @@ def flow_summary(base: Path, spec: FlowSpec, flow: dict[str, Entry]) -> str:
     return "\n".join(lines)
 
 
-def _common(values: object) -> str:
-    counts = Counter(values)  # type: ignore[call-overload]
+def _common(values: Iterable[str]) -> str:
+    counts = Counter(values)
     return ", ".join(f"{n} x {value}" for value, n in counts.most_common(4)) + (" …" if len(counts) > 4 else "")
 
 

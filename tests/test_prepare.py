@@ -15,6 +15,7 @@ from src.data import inventory
 from src.data.archives import UNPACKERS, unpack
 from src.data.flow import find_flow, open_flow
 from src.data.survey import BAD_FILES, find_videos, locked, take_stock
+from src.data.ucf101 import ucf101 as read_ucf101
 from src.data.workers import Failure, run_limited
 from src.errors import UserError
 from src.prepare import prepare
@@ -276,6 +277,19 @@ def test_from_archives_to_batches(tmp_path, capsys, name):
     run(*chosen, f"archives={downloads}", "flow=dis")
     said = capsys.readouterr().out
     assert "unpacked" not in said and said.count("are done already") == 2
+
+
+def test_frame_folders_are_counted_and_read(tmp_path):
+    tree = lookalikes.ucf101(tmp_path / "made", groups=3, clips=1)
+    splits = [read_ucf101(str(tree), split, check_counts=False) for split in (1, 2, 3)]
+    root = lookalikes.frame_folders(splits, tmp_path / "frames")
+    broken = sorted(folder for folder in root.iterdir() if folder.name.startswith("v_"))[0]
+    (broken / "img_00004.jpg").write_bytes(b"torn")
+    run("data=frames", f"data.root={root}")
+    entries = inventory.load(root)
+    assert len(entries) == 9 and [entry.name for entry in entries.values() if entry.bad] == [broken.name]
+    name, entry = next((name, entry) for name, entry in entries.items() if not entry.bad)
+    assert entry.frames == len(list((root / name).glob("img_*"))) and entry.size == (64, 48)
 
 
 def test_flow_of_another_making_is_not_mixed_in(tmp_path):
