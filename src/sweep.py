@@ -179,7 +179,11 @@ def run_all(experiment: DictConfig, arguments: Sequence[str], compose: Compose, 
     waiting = [job for job in wanted if resumable.state(Path(job.folder)).kind != "finished"]
     console.print(f"{experiment.name}: {len(wanted)} jobs, {len(wanted) - len(waiting)} finished already")
     if waiting:
-        launch([job.overrides for job in waiting])
+        try:
+            launch([job.overrides for job in waiting])
+        except Exception as error:  # a cluster that is gone, a job that was lost: the folders say what got done
+            reason = (str(error).strip().splitlines() or [""])[0]
+            console.print(f"the launcher gave up: {type(error).__name__}: {reason}", style="bold red", markup=False)
         console.print(status_table(experiment.name, jobs, wanted))
     if left := [job for job in wanted if resumable.state(Path(job.folder)).kind != "finished"]:
         counts = Counter(resumable.state(Path(job.folder)).kind for job in left)
