@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from rich.console import Console
 
@@ -91,7 +91,7 @@ class EpochLines(Callback):
 
 
 def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: bool) -> list[Callback]:
-    """Best and last checkpoint under `folder`/checkpoints, learning rate, throughput, lines, early stopping.
+    """Best and last checkpoint under `folder`/checkpoints, throughput, lines, early stopping.
 
     Both checkpoints are written when the epoch is over and the schedule has moved, so that resuming is exact.
     """
@@ -100,7 +100,7 @@ def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: b
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
     }
-    made: list[Callback] = [Throughput(), EpochLines(console), LearningRateMonitor("epoch")]
+    made: list[Callback] = [Throughput(), EpochLines(console)]
     if early_stopping is not None:
         made.append(EarlyStopping("val/loss", patience=early_stopping, check_on_train_epoch_end=True))
     if bar:

@@ -31,12 +31,14 @@ def main(arguments: list[str]) -> None:
     video = Video(path=path, label=0, group=path, name=path)
     logits = torch.cat([module(views)[0] for views in data.views(video)])  # V, classes
     probability, label = logits.mean(0).softmax(0).topk(min(int(top), len(module.classes)))
-    table = Table(title=f"{path} ({len(logits)} views)")
+    console = Console(soft_wrap=True)
+    console.print(f"{path}: {len(logits)} views", highlight=False, markup=False)
+    table = Table()
     table.add_column("class")
     table.add_column("probability", justify="right")
     for p, i in zip(probability.tolist(), label.tolist(), strict=True):
         table.add_row(module.classes[i], f"{p:.3f}")
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

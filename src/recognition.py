@@ -80,6 +80,7 @@ class Recognition(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(zlib.crc32(f"{self.seed} {self.current_epoch} {self.global_rank}".encode()))
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], rank_zero_only=True)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._note_unreadable("train", batch)

@@ -39,6 +39,7 @@ def test_the_folder_says_how_to_repeat_the_run() -> None:
 
 def test_a_finished_or_foreign_folder_is_not_written_over() -> None:
     folder, _ = run.prepare(tiny("run_dir=here"))
+    (folder / "checkpoints").mkdir()
     run.prepare(tiny("run_dir=here"))  # cut off before it finished: goes on
     with pytest.raises(UserError, match="another configuration"):
         run.prepare(tiny("run_dir=here", "seed=1"))
