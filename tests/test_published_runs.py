@@ -1,6 +1,8 @@
 """Look-alikes of the published data sets train from the command line's configuration, as videos and as pictures."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from src import job
 from src.build import build_data, compose
+from src.config import ROOT
 from src.data.annotations import Lists, identity
 from src.data.datamodule import VideoData, split
 from src.data.flow import flow_path
@@ -16,7 +19,7 @@ from src.data.hmdb51 import hmdb51
 from src.data.make_flow import write_video
 from src.data.ucf101 import ucf101
 
-from tests import lookalikes
+from tests import lookalikes, test_prepare
 
 READERS = {"hmdb51": hmdb51, "ucf101": ucf101}
 SMALL = (
@@ -124,3 +127,33 @@ def test_real_clips_of_ucf101(tmp_path: Path) -> None:
     cfg = compose([*options(root.parent, "ucf101", 1), "data.view_batch=4", "model.clip.frame_size=[340,256]"])
     results = job.run(cfg, tmp_path / "run")
     assert results["tested"] == 3 and results["unreadable"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not test_prepare.HAS_UNPACKER, reason="no program for .rar is installed")
+@pytest.mark.parametrize("name", READERS)
+def test_from_archives_to_results_by_the_command_line(tmp_path: Path, name: str) -> None:
+    """The commands that a user types: prepare with flow, train on RGB, train on flow."""
+    tree = getattr(lookalikes, name)(tmp_path / "made")
+    (tmp_path / "downloads").mkdir()
+    {"hmdb51": test_prepare.hmdb_archives, "ucf101": test_prepare.ucf_archives}[name](tree, tmp_path / "downloads")
+    root = tmp_path / "data" / name
+    chosen = [f"data={name}", f"data.root={root}", "data.check_counts=false", "data.split=3"]
+
+    def command(module: str, *arguments: str) -> str:
+        words = [sys.executable, "-m", f"src.{module}", *chosen, *arguments]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+        return done.stdout
+
+    command("prepare", f"archives={tmp_path / 'downloads'}", "flow=tvl1_fast")
+    for modality in ("rgb", "flow"):
+        folder = tmp_path / modality
+        more = [f"modality={modality}", "data.flow=tvl1_fast", f"run_dir={folder}"]
+        said = command("train", *SMALL, *more)
+        results = json.loads((folder / "results.json").read_text())
+        assert results["tested"] == 6 and results["modality"] == modality and results["split"] == 3
+        audited = json.loads((folder / "audit.json").read_text())["phases"]["train"]
+        assert audited["frames_known"] == audited["videos"]
+        assert f"{name} split 3" in said and f"{audited['longest'][0]} frames" in said

@@ -58,7 +58,9 @@ def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
         entry = known[video.name]
         if entry is None:
             return video
-        return None if entry.bad else replace(video, frames=entry.frames)
+        if entry.bad or Path(video.path).is_dir():  # what the authors' lists say of frame folders counts
+            return None if entry.bad else video
+        return replace(video, frames=entry.frames)
 
     checked = replace(_each(lists, count), left_out=tuple(bad))
     for side in ("train", "test"):
