@@ -135,6 +135,7 @@ def hush() -> None:
 def main(arguments: list[str]) -> None:
     """One rank: the configuration is the folder's, so that no rank can have another one."""
     launch.end_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stdout)
     folder = Path(arguments[0])
     cfg = OmegaConf.load(folder / "config.yaml")
     assert isinstance(cfg, DictConfig)

@@ -78,9 +78,7 @@ class Recognizer(nn.Module):
         Raises ValueError for another shape, number of channels or type.
         """
         if clip.ndim != 5 or clip.shape[1] != len(self.mean):
-            raise ValueError(
-                f"a clip is (N, {len(self.mean)}, T, H, W) for this network, not {tuple(clip.shape)}"
-            )
+            raise ValueError(f"a clip is (N, {len(self.mean)}, T, H, W) for this network, not {tuple(clip.shape)}")
         if clip.is_floating_point():
             return clip
         if clip.dtype != torch.uint8:
