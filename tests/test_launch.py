@@ -122,7 +122,8 @@ TWO = ["trainer.devices=2", "trainer.strategy=ddp", "recipe.batch_size=4"]
 @pytest.mark.slow
 def test_two_processes_learn_and_test_as_one_does(words, tmp_path):
     train([*words, "recipe.batch_size=8", "run_dir=one"])
-    train([*words, *TWO, "run_dir=two"])
+    train([*words, *TWO, "run_dir=two", "logger=wandb", "logger.wandb.mode=offline"])
+    assert len(list(tmp_path.glob("two/wandb/offline-run-*"))) == 1
     train([*words, *TWO], "-m", "torch.distributed.run", "--nproc-per-node", "2")
     (three,) = (tmp_path / "outputs" / "runs").iterdir()
     one, two = tmp_path / "one", tmp_path / "two"

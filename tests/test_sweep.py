@@ -56,7 +56,7 @@ def place(tmp_path, tree, monkeypatch):
     for path, text in {
         "model/small.yaml": MODEL,
         "experiments/trial.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=2),
-        "experiments/long.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=12).replace(
+        "experiments/long.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=150).replace(
             "name: trial", "name: long"
         ),
     }.items():
@@ -215,7 +215,7 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_results(place):
         where, rounds = fresh(place, f"round{rounds}"), rounds + 1
         while (process := start(*words, where=where, start_new_session=True)).poll() is None:
             try:
-                process.communicate(timeout=random.uniform(0.2, 2) * job if kills < 10 else None)
+                process.communicate(timeout=random.uniform(0.2, 1.2) * job if kills < 10 else None)
                 break
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
