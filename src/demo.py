@@ -24,6 +24,7 @@ from src.scores import Scores
 
 mpl.use("Agg")
 
+SETTINGS = ["model=tiny", "logger=csv", "recipe.epochs=12"]
 HEADS = {"average": "average pooling", "bert": "BERT"}
 COLOURS = {"average": "#8a8a8a", "bert": "#1f6fb4"}
 
@@ -35,7 +36,7 @@ def main(overrides: list[str]) -> None:
     results = {}
     for head, name in HEADS.items():
         console.rule(name)
-        chosen = ["model=tiny", f"pooling={head}", "logger=csv", f"run_dir={folder / head}", *overrides]
+        chosen = [*SETTINGS, f"pooling={head}", f"run_dir={folder / head}", *overrides]
         cfg = compose(chosen)
         results[head] = job.run(cfg, *run.prepare(cfg, chosen))
     console.print(comparison(folder, results))
