@@ -22,8 +22,8 @@ def usable(lists: Lists, modality: str = "rgb", on_error: str = "raise", method:
 
     Args:
         modality: rgb or flow.
-        on_error: what to do about videos that the inventory calls bad: raise, or skip (left out, named in
-            `left_out` and in a warning).
+        on_error: what to do about videos that the inventory calls bad or that have no flow: raise, or skip (left
+            out, named in `left_out` and in a warning).
         method: which flow, as src.prepare was told.
 
     Raises:
@@ -32,7 +32,7 @@ def usable(lists: Lists, modality: str = "rgb", on_error: str = "raise", method:
     entries = load(lists.root)
     if entries:
         lists = _checked(lists, entries, on_error)
-    return _flow(lists, method) if modality == "flow" else lists
+    return _flow(lists, method, on_error) if modality == "flow" else lists
 
 
 def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
@@ -78,26 +78,29 @@ def _current(video: Video, entries: dict[str, Entry]) -> Entry | None:
         return None
 
 
-def _flow(lists: Lists, method: str) -> Lists:
+def _flow(lists: Lists, method: str, on_error: str) -> Lists:
     """Paths of RGB videos replaced by those of their flow; T frames have T - 1 fields."""
-    missing = []
+    missing: list[str] = []
 
-    def beside(video: Video) -> Video:
+    def beside(video: Video) -> Video | None:
         if Path(video.path).is_dir():
             return video
         path = find_flow(lists.root, video.name, method)
         if path is None:
             missing.append(video.name)
-            return video
+            return None
         return replace(video, path=str(path), frames=video.frames - 1 if video.frames else None)
 
     found = _each(lists, beside)
-    if missing:
+    if missing and (on_error != "skip" or not found.train or not found.test):
         raise UserError(
             f"{len(missing)} videos have no {method} flow yet: {_some(missing)}; make it with "
             f"python -m src.prepare flow={method} data={lists.name} data.root={lists.root}"
+            " (retry_bad=true where that failed), or leave them out with data.on_error=skip"
         )
-    return found
+    if missing:
+        log.warning("%d videos have no %s flow and are left out: %s", len(missing), method, _some(missing))
+    return replace(found, left_out=(*found.left_out, *(f"{name} (no {method} flow)" for name in missing)))
 
 
 def _all(lists: Lists) -> list[Video]:

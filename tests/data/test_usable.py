@@ -96,6 +96,10 @@ def test_flow_is_found_beside_the_videos_and_is_one_shorter(lists: Lists) -> Non
         else:
             path.touch()
     inventory(lists)
+    gap = Path(flow_path(lists.root, lists.train[0].name))
+    gap.rename(gap.with_name("elsewhere"))
+    assert usable(lists, "flow", on_error="skip").left_out == ("a/1.avi (no tvl1 flow)",)
+    gap.with_name("elsewhere").rename(gap)
     found = usable(lists, "flow")
     assert [video.frames for video in found.train + found.test] == [19, 20, 21, 22]
     assert all(Path(video.path).exists() and "flow_tvl1" in video.path for video in found.train + found.test)
