@@ -147,10 +147,11 @@ def test_from_archives_to_results_by_the_command_line(tmp_path: Path, name: str)
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
         return done.stdout
 
-    command("prepare", f"archives={tmp_path / 'downloads'}", "flow=tvl1_fast")
+    said = command("prepare", f"archives={tmp_path / 'downloads'}", "flow=dis")
+    assert "without" not in said, said
     for modality in ("rgb", "flow"):
         folder = tmp_path / modality
-        more = [f"modality={modality}", "data.flow=tvl1_fast", f"run_dir={folder}"]
+        more = [f"modality={modality}", "data.flow=dis", f"run_dir={folder}"]
         said = command("train", *SMALL, *more)
         results = json.loads((folder / "results.json").read_text())
         assert results["tested"] == 6 and results["modality"] == modality and results["split"] == 3
