@@ -32,6 +32,7 @@ def describe(cfg: DictConfig, data: VideoData, module: Recognition) -> dict[str,
             "name": data.lists.name,
             "root": data.lists.root,
             "classes": len(data.lists.classes),
+            "left_out": list(data.lists.left_out),
             **{phase: identity(getattr(data, f"{phase}_videos")) for phase in ("train", "val", "test")},
             # The same for every seed, while a hold-out parts it otherwise for each.
             "train_val": identity([*data.train_videos, *data.val_videos]),
