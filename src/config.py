@@ -43,6 +43,7 @@ class ModelConfig:
     lr: dict[str, float] = MISSING  # optimiser -> the paper's learning rate for fine-tuning
     bert: dict[str, Any] = MISSING
     pretrained: dict[str, Any] = MISSING  # modality -> where the published weights are
+    channels_last: bool = False  # memory layout of clips and convolutions: same numbers, another speed
 
 
 @dataclass

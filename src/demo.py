@@ -140,7 +140,7 @@ def _draw_curves(axes: Any, folder: Path) -> None:
     axes.text(1, 51.5, "pair known, order guessed", color="#c44", fontsize=9)
     axes.set(ylim=(0, 104), xlabel="epoch", ylabel="top-1 on validation videos, %")
     axes.set_title("Average pooling sees what happens; BERT also sees in which order", loc="left")
-    axes.legend(loc="center right", frameon=False)
+    axes.legend(loc=(0.78, 0.6), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 

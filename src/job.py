@@ -45,7 +45,7 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     if file is not None:
         log.info("%s: %s", file.name, weights.load(recognizer, file).summary)
     module = Recognition(
-        recognizer,
+        recognizer.channels_last() if cfg.model.channels_last else recognizer,
         classes=data.lists.classes,
         optimizer=build(cfg.optim.optimizer),
         scheduler=build(cfg.schedule.scheduler) if cfg.schedule.scheduler else None,

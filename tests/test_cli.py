@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from src import cli
 from src.config import ROOT
 from src.train import train

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
-
 from src import atomic, run
 from src.build import compose
 from src.errors import UserError

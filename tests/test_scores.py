@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-
 from src.errors import UserError
 from src.recognition import VideoScores
 from src.scores import Scores

@@ -1,7 +1,7 @@
 """The whole network: backbone → feature maps → fusion and temporal head → dropout → classifier."""
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,7 @@ class Recognizer(nn.Module):
             raise ValueError(f"fusion={fusion} does not exist, {' and '.join(FUSIONS)} do")
         if num_classes < 1:
             raise ValueError(f"num_classes={num_classes} does not work, it takes at least 1")
+        self.memory_format = torch.contiguous_format
         self.backbone = backbone
         declared = cast(Backbone, backbone)
         self.pooling = FUSIONS[fusion](head, declared.channels, declared.lengths(frames))
@@ -72,6 +73,14 @@ class Recognizer(nn.Module):
         maps: tuple[Tensor, ...] = self.backbone(self.normalize(clip))
         return maps
 
+    def channels_last(self) -> Self:
+        """Lay clips and convolutions out with a pixel's channels side by side: same numbers, another speed."""
+        self.memory_format = torch.channels_last_3d
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                module.to(memory_format=torch.channels_last_3d)
+        return self
+
     def normalize(self, clip: Tensor) -> Tensor:
         """uint8 clips become (x / 255 − mean) / std; floating-point clips count as normalised and stay.
 
@@ -83,5 +92,5 @@ class Recognizer(nn.Module):
             return clip
         if clip.dtype != torch.uint8:
             raise ValueError(f"a clip is uint8 or normalised floating point, not {clip.dtype}")
-        # The same in one pass over the clip.
-        return torch.addcmul(-self.mean / self.std, clip.to(self.mean.dtype), 1 / (255 * self.std))
+        clip = clip.to(self.mean.dtype, memory_format=self.memory_format)
+        return torch.addcmul(-self.mean / self.std, clip, 1 / (255 * self.std))  # the same in one pass

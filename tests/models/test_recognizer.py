@@ -2,11 +2,13 @@ import functools
 
 import pytest
 import torch
+from src.build import build_recognizer
 from src.models.pooling.average import Average
 from src.models.pooling.bert import Bert
 from src.models.recognizer import Recognizer
 
 from tests.models.toy import Toy
+from tests.tiny import CROP, FRAMES, tiny
 
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
@@ -110,3 +112,10 @@ def test_a_clip_of_another_length_is_refused_by_heads_with_weights_per_step():
     with pytest.raises(ValueError, match="built for 4 time steps and the feature map has 8"):
         recognizer(head=functools.partial(Bert, heads=2))(torch.zeros(1, 3, 8, 6, 6))
     assert recognizer()(torch.zeros(1, 3, 8, 6, 6)).shape == (1, 5)
+
+
+def test_another_memory_layout_gives_the_same_numbers():
+    model = build_recognizer(tiny("slowfast")).eval()
+    clip = torch.randint(0, 256, (2, 3, FRAMES, CROP, CROP), dtype=torch.uint8)
+    expected = model(clip)
+    torch.testing.assert_close(model.channels_last()(clip), expected, atol=1e-4, rtol=1e-4)

@@ -51,9 +51,7 @@ class Bert(Head):
         self.cls = nn.Parameter(torch.empty(1, 1, channels)) if cls_token == "learned" else None
         self.positions = nn.Parameter(torch.empty(1, length + 1, channels))
         self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.layers = nn.ModuleList(
-            _layer(channels, heads, dropout, feedforward_dropout) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(_layer(channels, heads, dropout, feedforward_dropout) for _ in range(layers))
         self.output_dropout = nn.Dropout(output_dropout)
         self._initialize(init_std)
 
@@ -133,9 +131,7 @@ class Bert(Head):
         return torch.stack(weights, dim=1)
 
 
-def _layer(
-    channels: int, heads: int, dropout: float, feedforward_dropout: float
-) -> nn.TransformerEncoderLayer:
+def _layer(channels: int, heads: int, dropout: float, feedforward_dropout: float) -> nn.TransformerEncoderLayer:
     layer = nn.TransformerEncoderLayer(
         channels,
         heads,

@@ -27,9 +27,7 @@ class Fusion(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         maps = self.maps(features)
-        return torch.cat(
-            [head(feature_map) for head, feature_map in zip(self.heads, maps, strict=True)], dim=1
-        )
+        return torch.cat([head(feature_map) for head, feature_map in zip(self.heads, maps, strict=True)], dim=1)
 
 
 class LateFusion(Fusion):
