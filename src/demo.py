@@ -6,19 +6,15 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from src import atomic, checkpoints, cli, job, run
+from src import atomic, attention, checkpoints, cli, job, run
 from src.build import compose
 from src.data.annotations import Video
 from src.data.moving_shapes import CLASSES
-from src.models.pooling.bert import Bert
-from src.recognition import Recognition
 from src.run import read_curves
 from src.scores import Scores
 
@@ -26,7 +22,7 @@ mpl.use("Agg")
 
 SETTINGS = ["model=tiny", "logger=csv", "recipe.epochs=10"]
 HEADS = {"average": "average pooling", "bert": "BERT"}
-COLOURS = {"average": "#8a8a8a", "bert": "#1f6fb4"}
+COLOURS = {"average": "#8a8a8a", "bert": attention.COLOUR}
 
 
 def main(overrides: list[str]) -> None:
@@ -76,42 +72,22 @@ def pair_and_order(scores: Scores) -> tuple[float, float]:
 
 def draw(folder: Path) -> Path:
     """demo.png: accuracy on the validation videos by epoch, and one test clip with BERT's attention below it."""
-    module, data = job.assemble(compose_again(folder / "bert"), initial_weights=False)
+    cfg = OmegaConf.load(folder / "bert" / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    module, data = job.assemble(cfg, initial_weights=False)
     checkpoints.restore(module, folder / "bert" / "checkpoints" / "best.ckpt")
     video = _surest(Scores.load(folder / "bert" / "scores" / "test.npz"), data.test_videos)
     frames = data.frames(video)
-    attention = cls_attention(module, torch.from_numpy(frames))
+    shares = attention.cls_attention(module.recognizer, frames)
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(1.5, 1))
     _draw_curves(figure.add_subplot(grid[0]), folder)
-    _draw_attention(figure.add_subfigure(grid[1]), frames, attention, video)
+    motions = CLASSES[video.label].replace("_", ", then ")
+    title = f"A test clip of “{motions}” and how much BERT's classification token looks at each time step"
+    attention.draw(figure.add_subfigure(grid[1]), frames, shares, title)
     with atomic.replacing(folder / "demo.png") as temporary:
         figure.savefig(temporary, dpi=120)
     return folder / "demo.png"
-
-
-def compose_again(folder: Path) -> Any:
-    """The configuration that the run in `folder` had."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.load(folder / "config.yaml")
-
-
-@torch.no_grad()
-def cls_attention(module: Recognition, frames: Tensor) -> NDArray[np.float32]:
-    """How much BERT's classification token looks at each time step of one clip (T, H, W, C): (time steps,).
-
-    Mean over heads of the last layer, without what the token gives itself.
-    """
-    module.eval()
-    clip = frames.permute(3, 0, 1, 2)[None]  # T H W C → 1 C T H W
-    fusion = module.recognizer.pooling
-    bert = fusion.heads[0]
-    assert isinstance(bert, Bert)
-    feature_map = fusion.maps(module.recognizer.features(clip))[0]
-    weights = bert.attention(feature_map)  # 1, layers, heads, 1 + T, 1 + T
-    share: NDArray[np.float32] = weights[0, -1, :, 0, 1:].mean(0).numpy()
-    return share
 
 
 def _surest(scores: Scores, videos: list[Video]) -> Video:
@@ -142,28 +118,6 @@ def _draw_curves(axes: Any, folder: Path) -> None:
     axes.set_title("Average pooling sees what happens; BERT also sees in which order", loc="left")
     axes.legend(loc=(0.78, 0.6), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_attention(figure: Any, frames: NDArray[np.uint8], attention: NDArray[np.float32], video: Video) -> None:
-    shown = 16
-    picked = np.linspace(0, len(frames) - 1, shown).round().astype(int)
-    figure.suptitle(
-        f"A test clip of “{CLASSES[video.label].replace('_', ', then ')}” and how much BERT's "
-        "classification token looks at each time step",
-        x=0.01, ha="left", fontsize=12,
-    )  # fmt: skip
-    grid = figure.add_gridspec(2, shown, height_ratios=(1, 0.8), wspace=0.04, hspace=0.05)
-    for column, index in enumerate(picked):
-        axes = figure.add_subplot(grid[0, column])
-        axes.imshow(frames[index])
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_title(str(index + 1), fontsize=8, pad=2)
-    bars = figure.add_subplot(grid[1, :])
-    step = len(frames) / len(attention)  # frames that one token spans
-    bars.bar((np.arange(len(attention)) + 0.5) * step, attention, width=0.92 * step, color=COLOURS["bert"])
-    bars.set(xlim=(0, len(frames)), xlabel="frame", ylabel="attention")
-    bars.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         "unreadable": results.all_unreadable(trainer, module),
     }
     atomic.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    results.save_test(module.result, data, target, [])
+    results.save_test(module, data, target, [])
     results.save(target, outcome)
     results.tell(console, outcome, target, None)
 

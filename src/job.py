@@ -93,7 +93,7 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     outcome |= {"seconds": seconds, "unreadable": results.all_unreadable(trainer, module)}
     if trainer.is_global_zero:
         if cfg.test:
-            results.save_test(module.result, data, folder, made)
+            results.save_test(module, data, folder, made)
         results.summarize(cfg, outcome, made)
         results.save(folder, {**read_json(folder / "run.json"), **outcome})
         results.tell(console, outcome, folder, sync_hint(made, folder))

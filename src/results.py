@@ -11,11 +11,10 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 
-from src import atomic, complexity, mistakes
+from src import atomic, attention, complexity, mistakes
 from src.data.annotations import identity
 from src.data.datamodule import VideoData
 from src.recognition import Recognition
-from src.scores import Scores
 
 WORST = 8  # mistakes that are shown with their video
 
@@ -53,25 +52,28 @@ def all_unreadable(trainer: Trainer, module: Recognition) -> dict[str, list[str]
     return {phase: sorted(messages) for phase, messages in merged.items() if messages}
 
 
-def save_test(scores: Scores, data: VideoData, folder: Path, loggers: list[Logger]) -> None:
-    """Scores, confusion matrix and worst mistakes, into the folder and to W&B."""
+def save_test(module: Recognition, data: VideoData, folder: Path, loggers: list[Logger]) -> None:
+    """Scores, confusion matrix, worst mistakes and BERT's attention, into the folder and to W&B."""
+    scores = module.result
     scores.save(folder / "scores" / "test.npz")
     if not scores.videos:
         return
-    picture = mistakes.save_confusion(scores, folder)
+    pictures = {"confusion": mistakes.save_confusion(scores, folder)}
     by_name = {video.name: video for video in data.test_videos}
 
     def frames_of(name: str) -> NDArray[np.uint8]:
         frames: NDArray[np.uint8] = data.frames(by_name[name])
         return frames
 
+    if attention.is_told(module.recognizer):
+        pictures["attention"] = attention.save(module.recognizer, frames_of(scores.videos[0]), folder)
     rows = mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             continue
         import wandb  # slow to import: only where it is used
 
-        logger.experiment.log({"confusion": wandb.Image(str(picture))})
+        logger.experiment.log({name: wandb.Image(str(path)) for name, path in pictures.items()})
         if rows:
             table = wandb.Table(columns=[*rows[0]])
             for row in rows:

@@ -1,0 +1,67 @@
+"""A forward pass of our full-size backbones on a CPU, beside a peer's network of the same architecture.
+
+R(2+1)D at the depth of torchvision's r2plus1d_18, for the block; SlowFast-R50 beside PyTorchVideo's, which the
+extra `bench` installs. Peers take turns, on the same input and threads; float32, eval mode, no gradients.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from benchmarks.report import machine, save
+from src.models.backbones.r2plus1d import R2Plus1D
+from src.models.backbones.slowfast import SlowFast
+from torch import Tensor
+from torchvision.models.video import r2plus1d_18
+
+ROUNDS = 9
+Forward = Callable[[], object]
+
+
+def r2plus1d() -> tuple[str, Forward, Forward]:
+    """R(2+1)D-18, 32 frames of 112x112; the classifiers, which cost nothing, stay out of ours."""
+    clip = torch.randn(1, 3, 32, 112, 112)
+    own, peer = R2Plus1D(blocks=(2, 2, 2, 2)).eval(), r2plus1d_18().eval()
+    return "R(2+1)D-18, torchvision", lambda: own(clip), lambda: peer(clip)
+
+
+def slowfast() -> tuple[str, Forward, Forward]:
+    """SlowFast-R50 8x8, 64 frames of 224x224, of which the fast pathway takes 32 and the slow one 8."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pytorchvideo.models.slowfast import create_slowfast
+    clip = torch.randn(1, 3, 64, 224, 224)
+    own, peer = SlowFast().eval(), create_slowfast().eval()
+
+    def theirs() -> Tensor:
+        fast = clip[:, :, ::2]
+        answer: Tensor = peer([fast[:, :, ::4], fast])
+        return answer
+
+    return "SlowFast-R50, PyTorchVideo", lambda: own(clip), theirs
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Print and save the medians and their ratios."""
+    rows, values = [], {"machine": machine("torch", "torchvision"), "threads": torch.get_num_threads(), "ms": {}}
+    for make in (r2plus1d, slowfast):
+        name, own, peer = make()
+        times: dict[str, list[float]] = {"own": [], "peer": []}
+        own(), peer()
+        for _ in range(ROUNDS):
+            for who, forward in (("own", own), ("peer", peer)):
+                start = time.perf_counter()
+                forward()
+                times[who].append(1e3 * (time.perf_counter() - start))
+        ours, theirs = median(times["own"]), median(times["peer"])
+        values["ms"][name] = times
+        rows.append([name, f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}"])
+    notes = f"Milliseconds a forward pass of one clip, medians of {ROUNDS} in turn, {values['threads']} threads."
+    save("backbones", "Backbones beside their peers", ["network", "ours", "peer", "ratio"], rows, values, notes)
+
+
+if __name__ == "__main__":
+    main()
