@@ -80,6 +80,16 @@ class Experiment:
 
 
 @dataclass
+class TestConfig:
+    """Which views of a video are tested after training, and how many at once."""
+
+    enabled: bool = True
+    clips: Any = "all"
+    crops: int = 1
+    view_batch: int = 8
+
+
+@dataclass
 class Config:
     """Everything that one run is made of."""
 
@@ -99,7 +109,7 @@ class Config:
     seed: int = 0
     ckpt_path: str | None = None  # resume: last, a run folder, or a .ckpt file
     run_dir: str | None = None  # default: outputs/<date>_<time>_<what>
-    test: bool = True
+    test: TestConfig = field(default_factory=TestConfig)
     experiment: Experiment | None = None  # experiments=table1 fills it
     rows: Any = None  # of an experiment: rows=[bert,average]
     seeds: Any = None  # of an experiment: seeds=0,1,2

@@ -1,6 +1,6 @@
 """Test a finished run again: `python -m src.evaluate run=outputs/RUN [checkpoint=best|last|FILE] [overrides …]`.
 
-The run's configuration is composed again with the overrides on top (`data.test_crops=10`, `data.root=DIR`), so that
+The run's configuration is composed again with the overrides on top (`test.crops=10`, `data.root=DIR`), so that
 a network can be tested with more views or on other videos. A run that was trained on one split is not tested on
 another, whose test videos it has seen, unless `allow_split_mismatch=true` says so.
 """

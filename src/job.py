@@ -83,7 +83,7 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     seconds = {"fit": round(time.perf_counter() - start, 1)}
     best = folder / "checkpoints" / "best.ckpt"
     outcome |= {"epochs": trainer.current_epoch, "best": checkpoints.best_epoch(best), "checkpoint": str(best)}
-    if cfg.test:
+    if cfg.test.enabled:
         if best.is_file():
             checkpoints.restore(module, best)
         start = time.perf_counter()
@@ -92,7 +92,7 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
         outcome |= {"metrics": module.result.metrics(), "tested": len(module.result.videos)}
     outcome |= {"seconds": seconds, "unreadable": results.all_unreadable(trainer, module)}
     if trainer.is_global_zero:
-        if cfg.test:
+        if cfg.test.enabled:
             results.save_test(module, data, folder, made)
         results.summarize(cfg, outcome, made)
         results.save(folder, {**read_json(folder / "run.json"), **outcome})

@@ -52,7 +52,7 @@ def test_a_run_leaves_all_that_its_result_needs(small: list[str], capsys: pytest
     assert str(folder) in capsys.readouterr().out
 
     again = evaluate.OPTIONS | {"run": str(folder)}
-    evaluate.main([f"run={again['run']}", "data.test_crops=3", "checkpoint=last"])
+    evaluate.main([f"run={again['run']}", "test.crops=3", "checkpoint=last"])
     (file,) = folder.glob("evaluations/*/scores/test.npz")
     assert (Scores.load(file).views == 3 * scores.views).all()
 
@@ -128,7 +128,7 @@ def test_skipped_videos_are_counted_and_named(
 
 
 def test_a_checkpoint_of_another_network_is_refused(small: list[str]) -> None:
-    folder, _ = start([*small, "recipe.epochs=1", "test=false"])
+    folder, _ = start([*small, "recipe.epochs=1", "test.enabled=false"])
     with pytest.raises(UserError, match=r"does not fit.*missing"):
         start([*small, "pooling.head.layers=2", f"ckpt_path={folder}", "run_dir=other"])
 

@@ -60,7 +60,7 @@ def options(base: Path, data: str, number: int = 2) -> list[str]:
         ("ucf101", ["modality=flow"]),
         ("hmdb51_frames", []),
         ("hmdb51_frames", ["modality=flow"]),
-        ("ucf101_frames", ["modality=flow", "data.test_crops=10"]),
+        ("ucf101_frames", ["modality=flow", "test.crops=10"]),
     ],
 )
 def test_one_command_trains(base: Path, tmp_path: Path, data: str, more: list[str]) -> None:
@@ -124,7 +124,7 @@ def test_real_clips_of_ucf101(tmp_path: Path) -> None:
     if samples is None or not (samples / "ucf101_sample").is_dir():
         pytest.skip("no sample clips")
     root = lookalikes.ucf101(tmp_path / "ucf101", real=samples / "ucf101_sample")
-    cfg = compose([*options(root.parent, "ucf101", 1), "data.view_batch=4", "model.clip.frame_size=[340,256]"])
+    cfg = compose([*options(root.parent, "ucf101", 1), "test.view_batch=4", "model.clip.frame_size=[340,256]"])
     results = job.run(cfg, tmp_path / "run")
     assert results["tested"] == 3 and results["unreadable"] == {}
 
