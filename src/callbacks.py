@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -90,6 +90,18 @@ class EpochLines(Callback):
         )
 
 
+class Bar(RichProgressBar):
+    """Progress with loss, accuracy and clips per second of the batch at hand."""
+
+    SHOWN: ClassVar = {"train/loss_step": "loss", "batch_top1": "top1", "clips_per_second": "clips/s"}
+
+    def get_metrics(
+        self, trainer: Trainer, module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        values = super().get_metrics(trainer, module)
+        return {short: values[name] for name, short in self.SHOWN.items() if name in values}
+
+
 def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: bool) -> list[Callback]:
     """Best and last checkpoint under `folder`/checkpoints, throughput, lines, early stopping.
 
@@ -104,7 +116,7 @@ def callbacks(folder: Path, console: Console, early_stopping: int | None, bar: b
     if early_stopping is not None:
         made.append(EarlyStopping("val/loss", patience=early_stopping, check_on_train_epoch_end=True))
     if bar:
-        made.append(RichProgressBar(leave=False))
+        made.append(Bar())
     best = ModelCheckpoint(filename="best", save_top_k=1, monitor="val/top1", mode="max", **checkpoints)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **checkpoints)
     return [*made, best, last]

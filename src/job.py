@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
-from rich.console import Console
+from rich import get_console
 
 from src import checkpoints, launch, results
 from src.build import build, build_data, build_recognizer, skeleton
@@ -66,7 +66,8 @@ def run(cfg: DictConfig, folder: Path, checkpoint: Path | None = None) -> dict[s
     module, data = assemble(cfg, initial_weights=checkpoint is None)
     if checkpoint is not None:
         checkpoints.check_fit(module, checkpoint)
-    console = Console(soft_wrap=True)
+    console = get_console()  # the one that the progress bar is drawn on
+    console.soft_wrap = True
     if launch.rank() == 0:
         audit(data.lists, phases(data), folder, console, allow_overlap=cfg.data.allow_overlap)
     made = loggers(cfg, folder, title(cfg))

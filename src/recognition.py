@@ -88,10 +88,10 @@ class Recognition(LightningModule):
         label = batch["label"]
         readable = (label != IGNORE).sum()
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
-        self.train_top1(logits, label)
+        self.log("batch_top1", self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, batch_size=size)
         return loss
 
     def configure_optimizers(self) -> Any:
