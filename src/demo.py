@@ -21,7 +21,7 @@ from src.scores import Scores
 mpl.use("Agg")
 
 SETTINGS = ["model=tiny", "logger=csv", "recipe.epochs=10"]
-HEADS = {"average": "average pooling", "bert": "BERT"}
+HEADS = {"average": "average", "bert": "BERT"}
 COLOURS = {"average": "#8a8a8a", "bert": attention.COLOUR}
 
 
@@ -41,9 +41,9 @@ def main(overrides: list[str]) -> None:
 
 
 def comparison(folder: Path, results: dict[str, dict[str, Any]]) -> Table:
-    """Both heads side by side; the middle columns part what was seen from the order it was seen in."""
+    """Both heads side by side; order right: among the videos whose pair is right."""
     table = Table(title="Embedded data, test videos: the classes of a pair differ only in order")
-    for column in ("pooling", "parameters", "top-1 %", "right pair %", "right order within it %", "training s"):
+    for column in ("pooling", "parameters", "top-1 %", "pair right %", "order right %", "training s"):
         table.add_column(column, justify="left" if column == "pooling" else "right")
     for head, name in HEADS.items():
         scores = Scores.load(folder / head / "scores" / "test.npz")
