@@ -46,15 +46,15 @@ def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
     except MISTAKES as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {explain(error)}")
+        sys.exit(f"error: {explain(error, config_name)}")
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def plain(task: Callable[[list[str]], None]) -> None:
-    """Run a task that reads its own `key=value` arguments; mistakes are told as in `main`."""
+def plain(task: Callable[[list[str]], int | None]) -> None:
+    """Run a task that reads its own `key=value` arguments and exit with what it returns; mistakes as in `main`."""
     try:
-        task(sys.argv[1:])
+        sys.exit(task(sys.argv[1:]))
     except MISTAKES as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}:
             raise
@@ -75,8 +75,8 @@ def options(arguments: list[str], known: dict[str, str | None]) -> tuple[dict[st
     return values, rest
 
 
-def explain(error: Exception) -> str:
-    """One line for an error that the user can mend, with the list of what exists."""
+def explain(error: Exception, config_name: str = "train") -> str:
+    """One line for an error that the user can mend, with the list of what exists in that configuration."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -85,21 +85,21 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ConfigCompositionException):
         if match := re.match(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
-            return _unknown(match[1])
+            return _unknown(match[1], config_name)
         if match := re.match(r"Could not override '([^']+)'", text):
             cause = error.__cause__
             if isinstance(cause, OmegaConfBaseException) and "not in" not in str(cause):
                 return f"{match[1]}: {' '.join(str(cause).split(chr(10))[0].split())}"
-            return _unknown(match[1])
+            return _unknown(match[1], config_name)
     return f"{text} (HYDRA_FULL_ERROR=1 shows where)"
 
 
-def _unknown(key: str) -> str:
+def _unknown(key: str, config_name: str) -> str:
     """Tell that `key` is no option, and which ones stand beside it."""
     from src.build import compose
 
     *parents, leaf = key.lstrip("+~").split(".")
-    node = compose([])
+    node = compose([], config_name)
     while parents:
         below = OmegaConf.select(node, parents[0])
         if not isinstance(below, DictConfig):

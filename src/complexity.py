@@ -14,15 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from src import cli
 from src.build import compose_network, skeleton
-from src.cli import explain
 from src.config import ROOT
 from src.errors import UserError
 from src.models.recognizer import Recognizer
@@ -261,7 +259,4 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     if {"-h", "--help"} & set(sys.argv[1:]):
         sys.exit(print(__doc__))
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {explain(error)}")
+    cli.plain(main)

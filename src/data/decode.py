@@ -1,4 +1,4 @@
-"""Frames out of video files. The only file that knows decord and PyAV.
+"""Frames out of video files. The only file that knows decord.
 
 Frame i is the i-th frame that decoding the whole file in order gives, whatever the decoder and whatever was read
 before. decord seeks by counting packets, which is wrong where packets and frames are not one to one (dropped or
