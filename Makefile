@@ -37,7 +37,7 @@ format: $(READY) ## let ruff put the code in shape
 	$(BIN)/ruff check --fix .
 
 lock: ## pin all packages anew, with hashes and without index addresses
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra flow --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra flow --extra parallel --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --upgrade -o requirements.lock
 
 bench: $(READY) ## side-by-side timings, written to benchmarks/results

@@ -23,8 +23,8 @@ class Tiny(nn.Module):
         in_channels: int,
         reduction: str = "none",
         widths: Sequence[int] = (8, 16, 32, 128),
-        kernels: Sequence[int] = (3, 3, 1, 1),
-        strides: Sequence[int] = (1, 2, 1, 1),
+        kernels: Sequence[int] = (5, 1, 1, 1),
+        strides: Sequence[int] = (2, 1, 1, 1),
     ) -> None:
         super().__init__()
         if reduction != "none":
