@@ -131,7 +131,7 @@ def _wait(processes: list["subprocess.Popen[bytes]"], folder: Path, echo: int | 
         codes = [process.poll() for process in processes]
         running = None in codes and not any(codes)
         if echo is not None:
-            echo = _echo(folder / "rank_0.log", echo)
+            echo = _echo(folder / "rank_0.log", echo, to_the_end=not running)
         time.sleep(0.1 if running else 0)
     for number, process in enumerate(processes):
         if process.returncode:
@@ -150,14 +150,19 @@ def _reason(code: int, log: Path, number: int, ranks: int, fresh: bool) -> str:
     return f"{last} ({who}; {log})"
 
 
-def _echo(log: Path, position: int) -> int:
-    """Repeat on the terminal what the log says from `position` on; returns its new end."""
+def _echo(log: Path, position: int, to_the_end: bool) -> int:
+    """Repeat on the terminal the whole lines that the log has from `position` on; returns where they end.
+
+    Each line says whose it is: a sweep may run several jobs at a time.
+    """
     with log.open("rb") as file:
         file.seek(position)
         text = file.read()
-    if text:
-        sys.stdout.write(text.decode(errors="replace"))
-        sys.stdout.flush()
+    if not to_the_end:
+        text = text[: text.rfind(b"\n") + 1]
+    name = log.parent.name.rpartition("_")[0] or log.parent.name
+    sys.stdout.write("".join(f"{name} │ {line}\n" for line in text.decode(errors="replace").splitlines()))
+    sys.stdout.flush()
     return position + len(text)
 
 

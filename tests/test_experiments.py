@@ -1,17 +1,30 @@
 """The experiments' files: what they plan is what the paper's tables print, without data or weights."""
 
+import os
 import subprocess
 import sys
 from functools import cache
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from src import job as one_run
 from src import run, sweep
 from src.build import compose
 from src.config import ROOT
+from src.data.flow import flow_path
+from src.data.make_flow import write_video
+
+from tests import lookalikes
+from tests.tiny import SMALL
 
 FILES = sorted(path.stem for path in (ROOT / "experiments").glob("*table*.yaml"))
 PAPER = [name for name in FILES if not name.startswith("mini")]
+ONE_STEP = (
+    *("weights=none", "logger=csv", "trainer.accelerator=cpu", "recipe.epochs=1", "recipe.batch_size=2"),
+    *("recipe.accumulate=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "data.workers=0"),
+    *("data.check_counts=false", "model.clip.crop=32", "model.clip.frame_size=[43,32]", "test.clips=1"),
+)
 HEADS = {"average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"}
 
 
@@ -124,6 +137,33 @@ def test_dry_run_from_the_command_line(tmp_path):
 
 
 def environment():
-    import os
-
     return os.environ | {"PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with look-alikes of both data sets and their flow where the experiments look for them."""
+    folder = tmp_path_factory.mktemp("place")
+    for name in ("hmdb51", "ucf101"):
+        root = folder / "data" / name
+        getattr(lookalikes, name)(root)
+        for video in root.glob("*/*.avi"):
+            fields = np.full((20, 48, 64, 2), 127, np.uint8)
+            path = flow_path(root, video.relative_to(root).as_posix())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, fields, 0)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPER)
+def test_every_run_of_a_table_trains_and_tests(name, place, tmp_path, monkeypatch):
+    """One step each, with small networks in the real ones' place."""
+    monkeypatch.chdir(place)
+    for planned in sweep.unique(job for own in jobs(name).values() for job in own):
+        model = compose(planned.overrides).model.name
+        words = [*planned.overrides, *SMALL[model], *ONE_STEP, f"run_dir={tmp_path / planned.identity}"]
+        cfg = compose(words)
+        outcome = one_run.run(cfg, *run.prepare(cfg, words))
+        assert outcome["epochs"] == 1 and outcome["tested"] > 0
+        assert (outcome["data"]["name"], outcome["split"], outcome["seed"]) == (planned.data, planned.split, 0)

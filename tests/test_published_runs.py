@@ -19,7 +19,8 @@ from src.data.hmdb51 import hmdb51
 from src.data.make_flow import write_video
 from src.data.ucf101 import ucf101
 
-from tests import lookalikes, test_prepare
+from tests import lookalikes
+from tests.data import test_archives
 
 READERS = {"hmdb51": hmdb51, "ucf101": ucf101}
 SMALL = (
@@ -131,13 +132,15 @@ def test_real_clips_of_ucf101(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.skipif(not test_prepare.HAS_UNPACKER, reason="no program for .rar is installed")
+@pytest.mark.skipif(not test_archives.HAS_UNPACKER, reason="no program for .rar is installed")
 @pytest.mark.parametrize("name", READERS)
 def test_from_archives_to_results_by_the_command_line(tmp_path: Path, name: str) -> None:
     """The commands that a user types: prepare with flow, train on RGB, train on flow."""
     tree = getattr(lookalikes, name)(tmp_path / "made")
     (tmp_path / "downloads").mkdir()
-    {"hmdb51": test_prepare.hmdb_archives, "ucf101": test_prepare.ucf_archives}[name](tree, tmp_path / "downloads")
+    {"hmdb51": test_archives.hmdb_archives, "ucf101": test_archives.ucf_archives}[name](
+        tree, tmp_path / "downloads"
+    )
     root = tmp_path / "data" / name
     chosen = [f"data={name}", f"data.root={root}", "data.check_counts=false", "data.split=3"]
 

@@ -201,6 +201,21 @@ def test_a_crash_and_unreadable_data_stop_no_other_run(place):
     assert run.read_json(folders["average"] / "run.json")["identity"] in folders["average"].name
 
 
+def test_two_launches_at_once_run_no_job_twice(place):
+    words = ["experiments=trial", "rows=[average,concat]"]
+    launches = [start(*words, where=place) for _ in range(2)]
+    said = [launch.communicate()[0] for launch in launches]
+    for launch, text in zip(launches, said, strict=True):  # one that meets the other's run says so
+        assert launch.returncode == 0 or "another process is at this run" in text
+    assert start(*words, where=place).wait() == 0
+    for folders in manifest(place).values():
+        for folder in folders:
+            if resumable.state(folder).kind == "finished":
+                assert (folder / "rank_0.log").read_text().count("epoch 1/") == 1
+    kinds = [resumable.state(own[0]).kind for row, own in manifest(place).items() if row in ("average", "concat")]
+    assert kinds == ["finished", "finished"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_again_and_again_a_sweep_ends_with_the_same_results(place):
