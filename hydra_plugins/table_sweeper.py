@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -23,7 +24,11 @@ class TableSweeper(Sweeper):
         from src import sweep  # Hydra imports every plugin at each start: keep that light
 
         def compose(overrides: Sequence[str]) -> DictConfig:
-            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            try:
+                cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            except HydraException as error:
+                error.words = overrides  # of this job: what exists depends on them
+                raise
             with open_dict(cfg):
                 del cfg["hydra"]
             return cfg

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
@@ -46,7 +46,7 @@ def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
     except MISTAKES as error:
         if wants_traceback:
             raise
-        sys.exit(f"error: {explain(error, config_name)}")
+        sys.exit(f"error: {explain(error, config_name, getattr(error, 'words', sys.argv[1:]))}")
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -75,8 +75,11 @@ def options(arguments: list[str], known: dict[str, str | None]) -> tuple[dict[st
     return values, rest
 
 
-def explain(error: Exception, config_name: str = "train") -> str:
-    """One line for an error that the user can mend, with the list of what exists in that configuration."""
+def explain(error: Exception, config_name: str = "train", words: Sequence[str] = ()) -> str:
+    """One line for an error that the user can mend, with the list of what exists in that configuration.
+
+    words: the command line; what exists depends on the groups that it chooses.
+    """
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -85,21 +88,25 @@ def explain(error: Exception, config_name: str = "train") -> str:
     text = " ".join(str(error).split())
     if isinstance(error, ConfigCompositionException):
         if match := re.match(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
-            return _unknown(match[1], config_name)
+            return _unknown(match[1], config_name, words)
         if match := re.match(r"Could not override '([^']+)'", text):
             cause = error.__cause__
             if isinstance(cause, OmegaConfBaseException) and "not in" not in str(cause):
                 return f"{match[1]}: {' '.join(str(cause).split(chr(10))[0].split())}"
-            return _unknown(match[1], config_name)
+            return _unknown(match[1], config_name, words)
     return f"{text} (HYDRA_FULL_ERROR=1 shows where)"
 
 
-def _unknown(key: str, config_name: str) -> str:
+def _unknown(key: str, config_name: str, words: Sequence[str]) -> str:
     """Tell that `key` is no option, and which ones stand beside it."""
     from src.build import compose
 
     *parents, leaf = key.lstrip("+~").split(".")
-    node = compose([], config_name)
+    chosen = [word for word in words if (CONF / word.partition("=")[0]).is_dir()]
+    try:
+        node = compose(chosen, config_name)
+    except MISTAKES:  # a choice that only another configuration folder has
+        node = compose([], config_name)
     while parents:
         below = OmegaConf.select(node, parents[0])
         if not isinstance(below, DictConfig):

@@ -77,6 +77,7 @@ class Experiment:
     grid: dict[str, list[Any]] = field(default_factory=dict)  # option -> values, all combined
     rows: dict[str, Row] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
+    overrides: list[str] = field(default_factory=list)  # of the command line, for every job; src.train fills it
 
 
 @dataclass

@@ -35,10 +35,10 @@ from rich.table import Table
 from src import atomic, cli, resumable, run
 from src.config import ROOT
 from src.errors import UserError
+from src.overrides import listed, merged, split_arguments
 
 MANIFESTS = run.OUTPUTS / "sweeps"
 PAPER = ROOT / "experiments" / "paper.json"
-OWN = ("experiments", "rows", "seeds", "dry_run")  # options that speak of the sweep, not of its jobs
 NUMBERS = ("seed", "data.split")
 STYLES = {"finished": "green", "running": "cyan", "crashed": "bold red", "interrupted": "yellow", "missing": "dim"}
 
@@ -56,41 +56,6 @@ class Job:
     overrides: list[str]
     folder: str
     identity: str
-
-
-def split_arguments(arguments: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Command-line words → (options of the sweep itself, overrides for every job).
-
-    Raises:
-        UserError: an override with several values.
-    """
-    own, others = {}, []
-    for word in arguments:
-        key, _, value = word.partition("=")
-        if key in OWN:
-            own[key] = value
-        elif not value.startswith(("[", "{", "'", '"')) and "," in value:
-            raise UserError(
-                f"{word}: in an experiment only rows and seeds take several values; start one per value"
-            )
-        else:
-            others.append(word)
-    return own, others
-
-
-def listed(text: str | None) -> list[str]:
-    """`a,b`, `[a,b]` or `a` → its parts; nothing → an empty list."""
-    return [part.strip() for part in (text or "").strip("[] ").split(",") if part.strip() not in ("", "null")]
-
-
-def merged(*groups: Iterable[str]) -> list[str]:
-    """Overrides of several origins; where two set the same option the later one holds."""
-    chosen: dict[str, str] = {}
-    for word in itertools.chain(*groups):
-        key = word.partition("=")[0].lstrip("+~")
-        chosen.pop(key, None)
-        chosen[key] = word
-    return list(chosen.values())
 
 
 def plan(
@@ -167,7 +132,7 @@ def run_all(experiment: DictConfig, arguments: Sequence[str], compose: Compose, 
     Raises:
         UserError: some did not get there.
     """
-    own, extra = split_arguments(arguments)
+    own, extra = split_arguments([*arguments, *experiment.overrides])
     seeds = [int(seed) for seed in listed(own.get("seeds"))] or list(experiment.seeds)
     jobs = plan(experiment, seeds, extra, compose)
     wanted = unique(job for name in picked(experiment, listed(own.get("rows"))) for job in jobs[name])

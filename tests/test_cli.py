@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from src import cli
 from src.config import ROOT
+from src.overrides import set_aside
 from src.train import train
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str) -> str:
     """What `python -m src.train *arguments` says when it refuses."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["src.train", *arguments])
+    monkeypatch.setattr(sys, "argv", ["src.train", *set_aside(list(arguments))])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as exit_:
         cli.main(train)
@@ -34,6 +35,10 @@ def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str) ->
         (["ckpt_path=last"], ["last checkpoint"]),
         (["data.decoder=vlc", "model=tiny", "data.train=8", "data.val=8", "data.test=8"], ["vlc", "decord, pyav"]),
         (["pooling.head.heads=7"], ["heads", "7"]),
+        (["data=hmdb51", "data.chek=1"], ["no option chek in data", "check_counts"]),
+        (["experiments=table5", "data.chek=1"], ["no option chek in data", "check_counts"]),
+        (["experiments=table5", "rows=brt"], ["rows=brt", "bert_late_fusion"]),
+        (["experiments=table8"], ["experiments=table8", "mini_table1"]),
         (["weights=file", "weights.path=/nowhere.pth"], ["/nowhere.pth"]),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from src import job as one_run
-from src import run, sweep
+from src import overrides, run, sweep
 from src.build import compose
 from src.config import ROOT
 from src.data.flow import flow_path
@@ -34,13 +34,13 @@ def experiment(name: str):
 
 
 @cache
-def composed(overrides: tuple[str, ...]):
-    return compose(list(overrides))
+def composed(words: tuple[str, ...]):
+    return compose(list(words))
 
 
 @cache
 def jobs(name: str):
-    return sweep.plan(experiment(name), [0], [], lambda overrides: composed(tuple(overrides)))
+    return sweep.plan(experiment(name), [0], [], lambda words: composed(tuple(words)))
 
 
 def printed(name: str):
@@ -81,9 +81,9 @@ def test_streams_are_the_two_modalities_of_one_model(name):
         if row.streams:
             rgb, flow = (jobs(name)[stream][0].overrides for stream in row.streams)
             assert "modality=flow" in flow
-            assert sweep.merged(rgb, ["modality=flow"]) == sweep.merged(flow, ["modality=flow"]) or len(rgb) != len(
-                flow
-            )
+            assert overrides.merged(rgb, ["modality=flow"]) == overrides.merged(flow, ["modality=flow"]) or len(
+                rgb
+            ) != len(flow)
 
 
 def test_jobs_are_splits_times_rows():

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from src import resumable, run, sweep
+from src import overrides, resumable, run, sweep
 from src.build import compose
 from src.config import ROOT
 from src.errors import UserError
@@ -74,12 +74,12 @@ def start(*words, where, **options):
 
 
 @cache
-def composed(overrides):
-    return compose(list(overrides))
+def composed(words):
+    return compose(list(words))
 
 
 def plan(table, seeds, extra=()):
-    return sweep.plan(table, seeds, extra, lambda overrides: composed(tuple(overrides)))
+    return sweep.plan(table, seeds, extra, lambda words: composed(tuple(words)))
 
 
 def manifest(where, name="trial"):
@@ -98,21 +98,40 @@ def test_arguments_of_the_sweep_are_parted_from_those_of_its_jobs():
         "data.root=/x,y".replace(",y", ""),
         "recipe.lr={a:1,b:2}",
     ]
-    own, others = sweep.split_arguments(words)
+    own, others = overrides.split_arguments(words)
     assert own == {"experiments": "table1", "seeds": "0,1", "rows": "[bert]"}
     assert others == ["data.root=/x", "recipe.lr={a:1,b:2}"]
     with pytest.raises(UserError, match="only rows and seeds"):
-        sweep.split_arguments(["optim=sgd,adamw"])
+        overrides.split_arguments(["optim=sgd,adamw"])
+
+
+def test_options_of_jobs_do_not_have_to_exist_in_the_sweeps_own_configuration(tmp_path):
+    words = [
+        "experiments=table5",
+        "data.split=2",
+        "rows=average",
+        "hydra/launcher=basic",
+        "recipe.lr={sgd: 1e-3, adamw: 1}",
+    ]
+    kept = overrides.set_aside([*words, "data.root='/a b'"])
+    assert kept[:-1] == ["experiments=table5", "rows=average", "hydra/launcher=basic"]
+    assert list(compose([kept[0], kept[-1]]).experiment.overrides) == [words[1], words[4], "data.root='/a b'"]
+    for others in (["experiments=lr_search", "model=i3d"], ["model=i3d", "pooling=bert"], ["experiments=none"]):
+        assert overrides.set_aside(others) == others
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "own.yaml").write_text("experiment: {}")
+    words = ["--config-dir", str(tmp_path), "experiments=own"]
+    assert overrides.set_aside([*words, "seed=1"]) == [*words, "experiment.overrides=['seed=1']"]
 
 
 def test_lists_are_read_with_or_without_brackets():
-    assert sweep.listed("[a, b]") == sweep.listed("a,b") == ["a", "b"]
-    assert sweep.listed("a") == ["a"]
-    assert sweep.listed(None) == sweep.listed("null") == []
+    assert overrides.listed("[a, b]") == overrides.listed("a,b") == ["a", "b"]
+    assert overrides.listed("a") == ["a"]
+    assert overrides.listed(None) == overrides.listed("null") == []
 
 
 def test_later_overrides_hold():
-    assert sweep.merged(["a=1", "+b=2"], ["a=3"], ["b=4"]) == ["a=3", "b=4"]
+    assert overrides.merged(["a=1", "+b=2"], ["a=3"], ["b=4"]) == ["a=3", "b=4"]
 
 
 def test_rows_bring_their_streams():
