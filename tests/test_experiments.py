@@ -25,6 +25,9 @@ ONE_STEP = (
     *("recipe.accumulate=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "data.workers=0"),
     *("data.check_counts=false", "model.clip.crop=32", "model.clip.frame_size=[43,32]", "test.clips=1"),
 )
+# M parameters that some printed sizes have and the network of the row has not: Kinetics-400's classifier beside
+# BERT's own (Table 5), IG65M's 359 classes instead of HMDB51's (Table 6).
+UNUSED_CLASSIFIERS = {"table5": 0.922, "table6": 0.158}
 HEADS = {"average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"}
 
 
@@ -70,9 +73,10 @@ def test_rows_are_the_papers(name):
         assert cfg.optim.name == ("adamw" if cfg.pooling.name != "average" else cfg.optim.name)
         for key in ("layers", "heads", "cls_token"):
             assert line.get(key, cfg.pooling.head.get(key)) == cfg.pooling.head.get(key)
-        size = sweep.parameters(cfg)
-        if "params" in line and cfg.model.name not in ("slowfast", "r2plus1d"):  # printed with another classifier
-            assert size == f"{line['params']:.2f} M"
+        size = float(sweep.parameters(cfg).removesuffix(" M"))
+        if "params" in line:
+            unused = (0, UNUSED_CLASSIFIERS.get(name, 0))
+            assert any(size == pytest.approx(line["params"] - extra, abs=0.011) for extra in unused)
 
 
 @pytest.mark.parametrize("name", PAPER)
