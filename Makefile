@@ -18,7 +18,7 @@ $(READY): requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	touch $(READY)
 
-demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (5 min)
+demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (4 min)
 	$(BIN)/python -m src.demo
 
 test: $(READY) ## the tests (at most 12 min on 2 cores)
