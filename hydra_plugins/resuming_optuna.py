@@ -6,6 +6,7 @@ from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 from src.errors import UserError
 
@@ -29,6 +30,7 @@ class ResumingOptuna(Base):
         own = config.copy()
         with open_dict(own):
             del own["hydra"]
+        self.sampler = config.hydra.sweeper.sampler
         self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(own)}"  # one study a configuration
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -47,6 +49,9 @@ class ResumingOptuna(Base):
         for trial in study.get_trials(states=(TrialState.RUNNING,)):  # nobody is at it: this is a new start
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
+        trials = len(study.get_trials())
+        if trials and "seed" in self.sampler:  # with the same seed the first trials' values would come again
+            ours.sampler = instantiate(self.sampler, seed=self.sampler.seed + trials)
         done = len(study.get_trials(states=(TrialState.COMPLETE,)))
         if done >= ours.n_trials:
             print(f"{done} trials done; best: {study.best_params}, val/top1 {study.best_value:.2f} %")

@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from src import overrides, resumable, run, sweep
 from src.build import compose
 from src.config import ROOT
@@ -233,6 +234,34 @@ def test_two_launches_at_once_run_no_job_twice(place):
                 assert (folder / "rank_0.log").read_text().count("epoch 1/") == 1
     kinds = [resumable.state(own[0]).kind for row, own in manifest(place).items() if row in ("average", "concat")]
     assert kinds == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "plugin"),
+    [
+        ("parallel", "hydra_joblib_launcher"),
+        pytest.param("slurm_local", "hydra_submitit_launcher", marks=pytest.mark.slow),
+        pytest.param("on_ray", "hydra_ray_launcher", marks=pytest.mark.slow),
+    ],
+)
+def test_launchers_bring_every_job_to_its_end(place, launcher, plugin):
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="an extra: launchers")
+    words = ["experiments=trial", "rows=[average,concat]", f"hydra/launcher={launcher}"]
+    process = start(*words, where=place)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert [resumable.state(manifest(place)[row][0]).kind for row in ("average", "concat")] == ["finished"] * 2
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_with_other_values(place, tree):
+    pytest.importorskip("optuna", reason="an extra: launchers")
+    words = ["experiments=lr_search", "model=small", "pooling=average", "data=folder", f"data.root={tree}"]
+    words += ["recipe.epochs=1", "recipe.batch_size=4", "data.workers=0", "logger=csv", "trainer.accelerator=cpu"]
+    for trials in (1, 2, 2):
+        assert start(*words, f"hydra.sweeper.n_trials={trials}", where=place).wait() == 0
+    configs = [OmegaConf.load(path) for path in sorted(place.glob("outputs/runs/*/config.yaml"))]
+    assert len({cfg.optim.optimizer.lr for cfg in configs}) == len(configs) == 2
 
 
 @pytest.mark.slow
