@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.batch import IGNORE, Batch
+from src.errors import UserError
 from src.models.recognizer import Recognizer
 from src.scores import Scores
 
@@ -146,8 +147,11 @@ class Recognition(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.result = self._gather("test", self.test_scores)
-        if len(self.result.videos):
-            self.log_dict({f"test/{k}": v for k, v in self.result.metrics().items()}, sync_dist=False)
+        if not len(self.result.videos):
+            named = ", ".join(sorted(message.partition(": ")[0] for message in self.unreadable["test"])[:3])
+            count = len(self._videos("test"))
+            raise UserError(f"none of the {count} test videos can be read ({named}); replace them")
+        self.log_dict({f"test/{k}": v for k, v in self.result.metrics().items()}, sync_dist=False)
 
     # Both
 

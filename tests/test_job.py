@@ -127,6 +127,15 @@ def test_skipped_videos_are_counted_and_named(
     assert broken[1] in capsys.readouterr().out
 
 
+def test_without_any_readable_test_video_there_is_no_result(broken: tuple[list[str], str]) -> None:
+    root = Path(next(word for word in broken[0] if word.startswith("data.root=")).removeprefix("data.root="))
+    for row in (root / "list.csv").read_text().splitlines():
+        if row.endswith(",test"):
+            (root / row.partition(",")[0]).write_text("no video")
+    with pytest.raises(UserError, match=r"none of the 8 test videos can be read \(.*mp4.*\); replace them"):
+        start([*broken[0], "data.on_error=skip", "data.allow_overlap=true"])
+
+
 def test_a_checkpoint_of_another_network_is_refused(small: list[str]) -> None:
     folder, _ = start([*small, "recipe.epochs=1", "test.enabled=false"])
     with pytest.raises(UserError, match=r"does not fit.*missing"):
