@@ -30,7 +30,7 @@ class ResumingOptuna(Base):
         own = config.copy()
         with open_dict(own):
             del own["hydra"]
-        self.sampler = config.hydra.sweeper.sampler
+        self.sampler_config = config.hydra.sweeper.sampler
         self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(own)}"  # one study a configuration
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -50,8 +50,8 @@ class ResumingOptuna(Base):
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
         trials = len(study.get_trials())
-        if trials and "seed" in self.sampler:  # with the same seed the first trials' values would come again
-            ours.sampler = instantiate(self.sampler, seed=self.sampler.seed + trials)
+        if trials and "seed" in self.sampler_config:  # with the same seed the first trials' values would come again
+            ours.sampler = instantiate(self.sampler_config, seed=self.sampler_config.seed + trials)
         done = len(study.get_trials(states=(TrialState.COMPLETE,)))
         if done >= ours.n_trials:
             print(f"{done} trials done; best: {study.best_params}, val/top1 {study.best_value:.2f} %")

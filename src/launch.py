@@ -160,8 +160,9 @@ def _echo(log: Path, position: int, to_the_end: bool) -> int:
         text = file.read()
     if not to_the_end:
         text = text[: text.rfind(b"\n") + 1]
-    name = log.parent.name.rpartition("_")[0] or log.parent.name
-    sys.stdout.write("".join(f"{name} │ {line}\n" for line in text.decode(errors="replace").splitlines()))
+    sys.stdout.write(
+        "".join(f"{log.parent.name} │ {line}\n" for line in text.decode(errors="replace").splitlines())
+    )
     sys.stdout.flush()
     return position + len(text)
 

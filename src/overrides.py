@@ -11,6 +11,7 @@ from src.config import CONF
 from src.errors import UserError
 
 OWN = ("experiments", "rows", "seeds", "dry_run", "experiment.overrides")  # options of the sweep, not of its jobs
+HYDRAS = ("-", "hydra.", "hydra/")  # how flags and options of Hydra itself begin
 
 
 def set_aside(words: list[str]) -> list[str]:
@@ -18,18 +19,27 @@ def set_aside(words: list[str]) -> list[str]:
 
     They may be options of a model or data set that the rows choose and the sweep's own configuration does not have.
     """
-    parser = argparse.ArgumentParser(add_help=False)
+    if not _is_table(words):
+        return words
+    flags = [word for word in words if "=" not in word or word.lstrip("+~").startswith(HYDRAS)]
+    jobs = [word for word in words if word not in flags and word.partition("=")[0] not in OWN]
+    quoted = ",".join("'" + word.replace("'", r"\'") + "'" for word in jobs)
+    return [*(word for word in words if word not in jobs), f"experiment.overrides=[{quoted}]"]
+
+
+def _is_table(words: list[str]) -> bool:
+    """Whether `experiments=` names a file with rows, which is not the only kind: a search for values has none."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", default=CONF)
     folders = [parser.parse_known_args(words)[0].config_dir, CONF]
     names = [word.partition("=")[2] for word in words if word.startswith("experiments=")]
     files = [Path(folder, "experiments", f"{name}.yaml") for name in names for folder in folders]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None or "experiment" not in yaml.safe_load(file.read_text()):
-        return words
-    own = ("-", *OWN, "hydra", "experiment.")
-    jobs = [word for word in words if "=" in word and not word.lstrip("+~").startswith(own)]
-    quoted = ",".join("'" + word.replace("'", r"\'") + "'" for word in jobs)
-    return [*(word for word in words if word not in jobs), f"experiment.overrides=[{quoted}]"]
+    for file in filter(Path.is_file, files):
+        try:
+            return "experiment" in (yaml.safe_load(file.read_text()) or {})
+        except yaml.YAMLError:  # Hydra, which reads it next, says where
+            return False
+    return False
 
 
 def split_arguments(arguments: Iterable[str]) -> tuple[dict[str, str], list[str]]:

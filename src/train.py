@@ -31,6 +31,11 @@ def train(cfg: DictConfig) -> float | None:
     return None
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line."""
     sys.argv[1:] = overrides.set_aside(sys.argv[1:])
     cli.main(train)
+
+
+if __name__ == "__main__":
+    main()

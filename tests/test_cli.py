@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 from src import cli
 from src.config import ROOT
-from src.overrides import set_aside
-from src.train import train
+from src.train import main
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str) -> str:
     """What `python -m src.train *arguments` says when it refuses."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["src.train", *set_aside(list(arguments))])
+    monkeypatch.setattr(sys, "argv", ["src.train", *arguments])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as exit_:
-        cli.main(train)
+        main()
     return str(exit_.value.code)
 
 
@@ -64,7 +63,7 @@ def test_the_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["src.train", "pooling=brt"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(Exception, match="pooling/brt"):
-        cli.main(train)
+        main()
 
 
 def test_key_value_options_are_parted_from_overrides() -> None:
