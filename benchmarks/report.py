@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from src import atomic
+from src import files
 
 RESULTS = Path(__file__).parent / "results"
 CLIPS = Path(os.environ.get("LATE_SAMPLE_CLIPS") or Path(__file__).parents[2] / "shared" / "data")
@@ -46,5 +46,5 @@ def save(
     text = "\n".join(lines) + "\n"
     print(text)
     stem = f"{date.today().isoformat()}_{name}"
-    atomic.write_text(RESULTS / f"{stem}.md", text)
-    atomic.write_json(RESULTS / f"{stem}.json", values)
+    files.write_text(RESULTS / f"{stem}.md", text)
+    files.write_json(RESULTS / f"{stem}.json", values)

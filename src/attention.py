@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src import atomic
+from src import files
 from src.models.recognizer import Recognizer
 
 COLOUR = "#1f6fb4"
@@ -43,7 +43,7 @@ def save(recognizer: Recognizer, frames: NDArray[np.uint8], folder: Path) -> Pat
     shares = cls_attention(recognizer, frames)
     figure = Figure(figsize=(11, 1.4 + 1.1 * len(shares)), layout="constrained")
     draw(figure, frames, shares, "How much the classification token looks at each time step")
-    with atomic.replacing(folder / "attention.png") as temporary:
+    with files.replacing(folder / "attention.png") as temporary:
         figure.savefig(temporary, dpi=110)
     return folder / "attention.png"
 

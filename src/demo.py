@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from src import atomic, attention, checkpoints, cli, job, run
+from src import attention, checkpoints, cli, files, job, run
 from src.build import compose
 from src.data.annotations import Video
 from src.data.moving_shapes import CLASSES
@@ -85,7 +85,7 @@ def draw(folder: Path) -> Path:
     motions = CLASSES[video.label].replace("_", ", then ")
     title = f"A test clip of “{motions}” and how much BERT's classification token looks at each time step"
     attention.draw(figure.add_subfigure(grid[1]), frames, shares, title)
-    with atomic.replacing(folder / "demo.png") as temporary:
+    with files.replacing(folder / "demo.png") as temporary:
         figure.savefig(temporary, dpi=120)
     return folder / "demo.png"
 

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src import atomic, checkpoints, cli, job, results, run
+from src import checkpoints, cli, files, job, results, run
 from src.build import compose
 from src.errors import UserError
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         "tested": len(module.result.videos),
         "unreadable": results.all_unreadable(trainer, module),
     }
-    atomic.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     results.save_test(module, data, target, [])
     results.save(target, outcome)
     results.tell(console, outcome, target, None)

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src import atomic
+from src import files
 from src.scores import Scores
 
 mpl.use("Agg")
@@ -26,7 +26,7 @@ def save_confusion(scores: Scores, folder: Path) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true \\ predicted", *scores.classes])
     writer.writerows([name, *row] for name, row in zip(scores.classes, counts.tolist(), strict=True))
-    atomic.write_text(folder / "confusion.csv", text.getvalue())
+    files.write_text(folder / "confusion.csv", text.getvalue())
     size = max(4.0, min(24.0, 2 + 0.28 * len(scores.classes)))
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.add_subplot()
@@ -36,7 +36,7 @@ def save_confusion(scores: Scores, folder: Path) -> Path:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    with atomic.replacing(folder / "confusion.png") as temporary:
+    with files.replacing(folder / "confusion.png") as temporary:
         figure.savefig(temporary, dpi=110)
     return folder / "confusion.png"
 
@@ -78,7 +78,7 @@ def save_clips(
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        atomic.write_text(folder / "mistakes" / "mistakes.csv", text.getvalue())
+        files.write_text(folder / "mistakes" / "mistakes.csv", text.getvalue())
     return rows
 
 
@@ -92,7 +92,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], fps: int = 12) -> None:
     scale = max(1, -(-112 // min(frames.shape[1:3])))
     frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = (side // 2 * 2 for side in frames.shape[1:3])  # 4:2:0 colour takes even sides
-    with atomic.replacing(path) as temporary, av.open(str(temporary), "w") as container:
+    with files.replacing(path) as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:

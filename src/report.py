@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from src import atomic, cli
+from src import cli, files
 from src.errors import UserError
 from src.reports import comparisons, experiments, html, tables
 from src.reports.rows import Row, lines_of
@@ -97,7 +97,7 @@ def write_all(report: Report, folder: Path) -> None:
     console.print(tables.terminal(report))
     for format_, (ending, write) in FORMATS.items():
         if format_ != "terminal":
-            atomic.write_text(folder / f"report{ending}", write(report, folder))
+            files.write_text(folder / f"report{ending}", write(report, folder))
     console.print(f"written: {folder}/report.md .csv .tex .html", highlight=False, markup=False)
 
 
@@ -107,7 +107,7 @@ def write_one(report: Report, format_: str, out: Path | None) -> None:
     if out is None:
         print(text, end="")
     else:
-        atomic.write_text(out, text)
+        files.write_text(out, text)
 
 
 if __name__ == "__main__":

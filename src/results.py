@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 
-from src import atomic, attention, complexity, mistakes
+from src import attention, complexity, files, mistakes
 from src.data.annotations import identity
 from src.data.datamodule import VideoData
 from src.recognition import Recognition
@@ -110,7 +110,7 @@ def summarize(cfg: DictConfig, outcome: dict[str, Any], loggers: list[Logger]) -
 
 def save(folder: Path, values: dict[str, Any]) -> None:
     """Write results.json, the sign that a run is finished."""
-    atomic.write_json(folder / "results.json", values)
+    files.write_json(folder / "results.json", values)
 
 
 def tell(console: Console, results: dict[str, Any], folder: Path, hint: str | None) -> None:

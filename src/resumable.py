@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from src import atomic, launch, run
+from src import files, launch, run
 from src.errors import UserError
 
 
@@ -113,7 +113,7 @@ def record(folder: Path, error: Exception) -> None:
         "log": tail,
         "traceback": None if isinstance(error, UserError) else traceback.format_exc().splitlines(),
     }
-    atomic.write_json(folder / "error.json", about)
+    files.write_json(folder / "error.json", about)
 
 
 def state(folder: Path) -> State:

@@ -20,7 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src import atomic
+from src import files
 from src.config import ROOT
 from src.errors import UserError
 
@@ -78,9 +78,9 @@ def prepare(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[Path, Path 
 def write_head(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
     """What is known of a run before it starts: config.yaml and run.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     about = {"title": title(cfg), "identity": identity(cfg), "overrides": list(overrides), **provenance()}
-    atomic.write_json(folder / "run.json", about)
+    files.write_json(folder / "run.json", about)
 
 
 def discard(folder: Path) -> None:

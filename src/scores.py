@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
-from src import atomic
+from src import files
 from src.errors import UserError
 
 
@@ -24,7 +24,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write one compressed .npz file, whole or not at all."""
-        with atomic.replacing(path) as temporary, temporary.open("wb") as file:
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 classes=np.array(self.classes),

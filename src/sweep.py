@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from src import atomic, cli, resumable, run
+from src import cli, files, resumable, run
 from src.config import ROOT
 from src.errors import UserError
 from src.overrides import listed, merged, split_arguments
@@ -182,7 +182,7 @@ def write_manifest(experiment: DictConfig, jobs: dict[str, list[Job]], extra: Se
         printed = paper[row.paper - 1] if row.paper else None
         rows.append({"name": name, "streams": list(row.streams) or None, "paper": printed, "jobs": own})
     about = {"experiment": experiment.name, "table": experiment.table, "title": experiment.title}
-    atomic.write_json(path, {**about, "overrides": list(extra), "rows": rows})
+    files.write_json(path, {**about, "overrides": list(extra), "rows": rows})
 
 
 def sizes(jobs: dict[str, list[Job]], wanted: list[Job], compose: Compose) -> Table:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
-from src import atomic, run
+from src import files, run
 from src.build import compose
 from src.errors import UserError
 
@@ -42,7 +42,7 @@ def test_a_finished_or_foreign_folder_is_not_written_over() -> None:
     run.prepare(tiny("run_dir=here"))  # cut off before it finished: goes on
     with pytest.raises(UserError, match="another configuration"):
         run.prepare(tiny("run_dir=here", "seed=1"))
-    atomic.write_json(folder / "results.json", {})
+    files.write_json(folder / "results.json", {})
     with pytest.raises(UserError, match="finished"):
         run.prepare(tiny("run_dir=here"))
 

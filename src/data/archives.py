@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src import atomic
+from src import files
 from src.errors import UserError
 
 ENDINGS = (".rar", ".zip")
@@ -64,7 +64,7 @@ def unpack(archives: list[Path], target: Path) -> Iterator[tuple[Path, int]]:
             continue
         count = _unpack_one(archive, target)
         done[archive.name] = mark
-        atomic.write_json(record, done)
+        files.write_json(record, done)
         yield archive, count
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src import atomic
+from src import files
 from src.data.annotations import Lists, Video
 from src.data.inventory import load
 from src.errors import UserError
@@ -56,7 +56,7 @@ def audit(
         "left_out": list(lists.left_out),
     }
     if folder is not None:
-        atomic.write_json(folder / "audit.json", report)
+        files.write_json(folder / "audit.json", report)
     if console is not None:
         _print(report, console)
     _judge(overlaps, lists.official, allow_overlap)

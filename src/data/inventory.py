@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from src import atomic
+from src import files
 from src.errors import UserError
 
 FILE = "inventory.jsonl"
@@ -73,7 +73,7 @@ def _line(entry: Entry) -> str:
 def write(root: str | Path, entries: dict[str, Entry]) -> None:
     """Write the inventory in folder `root`, sorted by name, whole or not at all."""
     text = "".join(_line(entries[name]) for name in sorted(entries))
-    atomic.write_text(Path(root) / FILE, text)
+    files.write_text(Path(root) / FILE, text)
 
 
 class Journal:

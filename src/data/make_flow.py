@@ -13,7 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from src import atomic
+from src import files
 from src.data.decode import open_video
 from src.data.flow import Fields, flow_path, open_flow, to_bytes
 from src.data.inventory import Entry
@@ -158,7 +158,7 @@ def write_video(path: Path, flow: Iterable[Fields], crf: int) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "gray")))
         if stream is not None:
             container.mux(stream.encode())
-    with atomic.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         temporary.write_bytes(memory.getbuffer())
 
 

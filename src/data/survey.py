@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from src import atomic
+from src import files
 from src.data import inventory
 from src.data.annotations import VIDEO_ENDINGS
 from src.data.flow import flow_path, flow_root
@@ -82,7 +82,7 @@ def find_videos(root: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     seen: set[tuple[int, int]] = set()
-    for folder, below, files in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, followlinks=True):
         status = Path(folder).stat()
         here = (status.st_dev, status.st_ino)
         if here in seen:
@@ -90,7 +90,7 @@ def find_videos(root: Path) -> dict[str, str]:
             continue
         seen.add(here)
         below[:] = sorted(name for name in below if not name.startswith("."))
-        for file in sorted(files):
+        for file in sorted(names):
             if not file.startswith(".") and Path(file).suffix.lower() in VIDEO_ENDINGS:
                 path = Path(folder, file)
                 found[path.relative_to(root).as_posix()] = str(path)
@@ -121,7 +121,7 @@ def take_stock(
             journal.add(entry)
             progress.advance(entry)
         bad = {name: entry.bad for name, entry in sorted(known.items()) if entry.bad}
-        atomic.write_text(root / BAD_FILES, "".join(f"{printable(n)}\t{printable(r)}\n" for n, r in bad.items()))
+        files.write_text(root / BAD_FILES, "".join(f"{printable(n)}\t{printable(r)}\n" for n, r in bad.items()))
     return known
 
 
@@ -197,7 +197,7 @@ def _same_spec(folder: Path, spec: FlowSpec) -> None:
     file = folder / SPEC
     wanted: dict[str, Any] = json.loads(json.dumps(asdict(spec)))
     if not file.is_file():
-        atomic.write_json(file, wanted)
+        files.write_json(file, wanted)
         return
     there = json.loads(file.read_text())
     differing = sorted(key for key in wanted if there.get(key) != wanted[key])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
-from src import atomic
+from src import files
 from src.reports.rows import Job, Row
 from src.reports.runs import read_run
 from src.scores import Scores
@@ -42,7 +42,7 @@ def write_run(
     if config is not None:
         cfg = config.copy()
         cfg.seed = seed
-        atomic.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     about = {"title": folder.name, "identity": folder.name}
     data = {phase: {"videos": len(right), "sha256": f"{phase}{split}{lists}"} for phase in ("test", "train_val")}
     results = {
@@ -55,8 +55,8 @@ def write_run(
         "tested": len(right),
         "best": {"epoch": 3},
     }
-    atomic.write_json(folder / "run.json", about)
-    atomic.write_json(folder / "results.json", {**about, **results, **other})
+    files.write_json(folder / "run.json", about)
+    files.write_json(folder / "results.json", {**about, **results, **other})
     return folder
 
 
@@ -74,7 +74,7 @@ def row_of(name: str, folders: Sequence[Path], **other: Any) -> Row:
 
 def write_manifest(rows: list[dict[str, Any]], name: str = "mini") -> None:
     about = {"experiment": name, "table": None, "title": "A table of one's own", "overrides": []}
-    atomic.write_json(Path("outputs/sweeps") / f"{name}.json", {**about, "rows": rows})
+    files.write_json(Path("outputs/sweeps") / f"{name}.json", {**about, "rows": rows})
 
 
 def job(folder: str, split: int | None = 1, seed: int = 0, data: str = "ordered_motions") -> dict[str, Any]:

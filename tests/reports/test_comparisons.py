@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig
-from src import atomic
+from src import files
 from src.errors import UserError
 from src.reports import comparisons, experiments, tables
 from src.reports.rows import Job, Row, lines_of
@@ -120,9 +120,9 @@ def test_a_folder_with_nothing_in_it_is_no_run() -> None:
 def test_curves_of_a_resumed_run_are_one_curve() -> None:
     head = "epoch,step,train/loss_step,train/loss_epoch,val/top1,test/top1\n"
     first = Path("r/csv/version_0/metrics.csv")
-    atomic.write_text(first, head + "0,5,9.0,,,\n0,5,,2.0,,\n0,5,,,10,\n1,9,,1.5,,\n1,9,,,20,\n2,13,,1.4")
-    atomic.write_text(Path("r/csv/version_10/metrics.csv"), head + "2,13,,1.2,,\n2,13,,,40,\n2,13,,,,41\n")
-    atomic.write_text(Path("r/csv/version_2/metrics.csv"), head + "1,9,,1.6,,\n1,9,,,21,\n2,13,,7,,\n")
+    files.write_text(first, head + "0,5,9.0,,,\n0,5,,2.0,,\n0,5,,,10,\n1,9,,1.5,,\n1,9,,,20,\n2,13,,1.4")
+    files.write_text(Path("r/csv/version_10/metrics.csv"), head + "2,13,,1.2,,\n2,13,,,40,\n2,13,,,,41\n")
+    files.write_text(Path("r/csv/version_2/metrics.csv"), head + "1,9,,1.6,,\n1,9,,,21,\n2,13,,7,,\n")
     run = read_run(write_run(Path("r"), share(5)))
     assert run is not None
     assert run.curves == {"train/loss": {1: 2.0, 2: 1.6, 3: 1.2}, "val/top1": {1: 10.0, 2: 21.0, 3: 40.0}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
-from src import atomic, report
+from src import files, report
 from src.errors import UserError
 from src.reports import html, tables
 from src.reports.rows import Job, Row, lines_of
@@ -22,7 +22,7 @@ def sweep(bert: DictConfig) -> None:
     for seed in range(3):
         write_run(Path(f"outputs/runs/a{seed}"), share(4 + seed, 24), bert, seed=seed)
         text = "epoch,step,train/loss_epoch,train/top1,val/loss,val/top1\n0,1,2,0.2,,\n0,1,,,1.9,30\n1,2,1,0.3,,\n"
-        atomic.write_text(Path(f"outputs/runs/a{seed}/csv/version_0/metrics.csv"), text)
+        files.write_text(Path(f"outputs/runs/a{seed}/csv/version_0/metrics.csv"), text)
         if seed < 2:
             write_run(Path(f"outputs/runs/b{seed}"), share(14 + seed, 24), bert, seed=seed)
     printed = {"top1": 74.46, "params": 47.63, "operations": 38.56}
@@ -143,7 +143,7 @@ def test_mistakes_on_the_command_line(sweep: None, arguments: list[str], said: s
 def test_nothing_to_report_and_a_file_that_is_no_manifest() -> None:
     with pytest.raises(UserError, match="nothing to report"):
         report.main([])
-    atomic.write_text(Path("outputs/sweeps/odd.json"), '{"rows": [{}]}')
+    files.write_text(Path("outputs/sweeps/odd.json"), '{"rows": [{}]}')
     with pytest.raises(UserError, match=r"outputs/sweeps/odd.json: is no sweep's manifest"):
         report.main(["odd"])
 

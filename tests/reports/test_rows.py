@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import DictConfig
-from src import atomic
+from src import files
 from src.build import compose
 from src.complexity import of_configuration, total
 from src.reports import experiments, tables
@@ -44,7 +44,7 @@ def test_one_run_has_no_deviation() -> None:
 def test_runs_without_a_result_are_missing_and_say_why() -> None:
     done = write_run(Path("done"), share(7))
     crashed = Path("crashed")
-    atomic.write_json(crashed / "error.json", {"message": "CUDA out of memory"})
+    files.write_json(crashed / "error.json", {"message": "CUDA out of memory"})
     row = row_of("bert", [done])
     row.jobs += [Job(crashed, (2, 0)), Job(Path("nowhere"), (3, 0))]
     (line,) = lines_of([row])
@@ -94,7 +94,7 @@ def test_the_same_lists_at_another_place_share_a_cell() -> None:
     folders = [write_run(Path("a"), share(6)), write_run(Path("b"), share(8), seed=1)]
     moved = json.loads((folders[1] / "results.json").read_text())
     moved["data"]["root"] = "/elsewhere"
-    atomic.write_json(folders[1] / "results.json", moved)
+    files.write_json(folders[1] / "results.json", moved)
     assert [len(line.results) for line in lines_of([row_of("bert", folders)])] == [2]
 
 
@@ -102,7 +102,7 @@ def test_lists_in_one_folder_that_changed_are_told_apart_by_themselves() -> None
     folders = [write_run(Path("a"), share(6)), write_run(Path("b"), share(8), seed=1)]
     changed = json.loads((folders[1] / "results.json").read_text())
     changed["data"]["test"]["sha256"] = "0123456789"
-    atomic.write_json(folders[1] / "results.json", changed)
+    files.write_json(folders[1] / "results.json", changed)
     lines = lines_of([row_of("bert", folders)])
     assert [len(line.results) for line in lines] == [1, 1]
     assert "012345" in lines[1].title

@@ -1,11 +1,11 @@
 import pytest
-from src import atomic
+from src import files
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     path = tmp_path / "results.json"
-    atomic.write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), atomic.replacing(path) as temporary:
+    files.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), files.replacing(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == '{\n  "a": 1\n}\n'
@@ -13,5 +13,5 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path) -> 
 
 
 def test_the_ending_stays_so_that_writers_know_the_format(tmp_path) -> None:
-    with atomic.replacing(tmp_path / "clip.mp4") as temporary:
+    with files.replacing(tmp_path / "clip.mp4") as temporary:
         assert temporary.suffix == ".mp4"

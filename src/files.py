@@ -1,0 +1,165 @@
+"""Files on disk: written whole or not at all, locked, hashed, and named safely.
+
+Names that come from data (class names, video names, names in archives) pass through `safe_name` before they become
+the name of a file, so that nothing is ever written outside the folder that is meant.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # bytes that are not UTF-8 survive
+LONGEST_NAME = 100  # bytes of a safe name; file systems allow 255, and an ending is still to come
+LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for less than a millisecond
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` (same ending) that takes its place when the block ends without an error.
+
+    What a killed process left behind is found by its name: `.NAME.PROCESS.…` (see `remove_leftovers`).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{path.stem[:40]}.{os.getpid()}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+LEFTOVER = re.compile(r"\..*\.(\d+)\.[a-z0-9_]{8}(\.\w+)?")  # what `replacing` calls its temporary files
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of `replacing` below `folder` whose process no longer exists on this machine."""
+    for path in folder.rglob(".*"):
+        match = LEFTOVER.fullmatch(path.name)
+        if match and path.is_file() and not path.is_symlink() and not process_exists(int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def process_exists(number: int) -> bool:
+    """Whether a process with this number is running on this machine."""
+    try:
+        os.kill(number, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, **ENCODING)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all. NaN and infinity are refused: they are not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_text(path: Path) -> str:
+    """The file's text; bytes that are not UTF-8 survive a round trip through `write_text`."""
+    return path.read_text(**ENCODING)
+
+
+def sha256(*paths: Path) -> str:
+    """SHA-256 of the files' bytes, one file after the other, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold an exclusive lock on the file `path` (created if needed); yields False where another process holds it.
+
+    The kernel releases the lock when the process dies, however it dies.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield _take(handle)
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on `path` now."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def safe_name(name: str) -> str:
+    """A name from outside as one file name: no separators, no control characters, at most LONGEST_NAME bytes.
+
+    Plain names stay as they are. A name that had to change ends in eight digits of its hash, so that two different
+    names never become one.
+    """
+    plain = re.sub(r"[^\w .+=@()-]", "_", name).strip(" ")
+    plain = "_" + plain[1:] if plain.startswith((".", "-")) else plain
+    if plain == name and 0 < len(plain.encode()) <= LONGEST_NAME and not plain.endswith("."):
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    short = plain.encode("utf-8", "replace")[: LONGEST_NAME - 9].decode("utf-8", "ignore").rstrip(" .")
+    return f"{short}-{digest}"
+
+
+def safe_path(name: str) -> Path:
+    """A relative path from outside as one that stays below the folder it is joined to.
+
+    Parts that are not safe names are replaced by safe ones; a path that leaves ("..", a leading "/") goes to a folder
+    of its own.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    leaves = name.startswith("/") or ".." in parts
+    safe = [safe_name(part) for part in parts if part != ".."] or [safe_name(name)]
+    if leaves:  # two names that differ only in how they leave must not meet
+        safe.insert(0, "outside-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8])
+    return Path(*safe)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,48 @@
+"""Words for people: one line for an error, names cut short, and nothing that a terminal would obey."""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+NAMED = 5  # how many names one message lists
+PLAIN_WIDTH = 160  # columns where no terminal sets the width
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """One line that can be sent to any terminal: control characters and stray bytes are shown as escapes."""
+    return CONTROL.sub(lambda match: _escape(match[0]), str(text))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode() if code < 0xD800 else f"\\u{code:04x}"
+
+
+def first_line(error: BaseException, limit: int = 160) -> str:
+    """The first line of what an exception says, cut to `limit` characters; its type where it says nothing."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return " ".join(lines[0].split())[:limit] if lines else type(error).__name__
+
+
+def listed(names: Sequence[object], limit: int = NAMED, separator: str = ", ") -> str:
+    """`a, b, c and 4 more`."""
+    shown = separator.join(printable(name) for name in names[:limit])
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables and lines go: no markup in names, no wrapped lines, wide where no window sets the width."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr,
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=None if stream.isatty() else PLAIN_WIDTH,
+    )
