@@ -148,8 +148,8 @@ def safe_name(name: str) -> str:
 def safe_path(name: str) -> Path:
     """A relative path from outside as one that stays below the folder it is joined to.
 
-    Parts that are not safe names are replaced by safe ones; a path that leaves ("..", a leading "/") goes to a folder
-    of its own.
+    Parts that are not safe names are replaced by safe ones; a path that leaves ("..", a leading "/") goes to a
+    folder of its own.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     leaves = name.startswith("/") or ".." in parts
