@@ -1,4 +1,4 @@
-"""Hydra's door to src/sweep.py. Hydra finds sweepers in the package `hydra_plugins` only."""
+"""Hydra's door to src/sweeps. Hydra finds sweepers in the package `hydra_plugins` only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,14 +21,14 @@ class TableSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from src import sweep  # Hydra imports every plugin at each start: keep that light
+        from src.command_line.hydra import explain  # Hydra imports every plugin at each start: keep that light
+        from src.sweeps.plan import run_all
 
         def compose(overrides: Sequence[str]) -> DictConfig:
             try:
                 cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             except HydraException as error:
-                error.words = overrides  # of this job: what exists depends on them
-                raise
+                raise explain(error, overrides) from None  # which options exist depends on this job's words
             with open_dict(cfg):
                 del cfg["hydra"]
             return cfg
@@ -36,4 +36,4 @@ class TableSweeper(Sweeper):
         def launch(batch: Sequence[Sequence[str]]) -> Any:
             return self.launcher.launch(batch, initial_job_idx=0)
 
-        sweep.run_all(self.config.experiment, arguments, compose, launch)
+        run_all(self.config.experiment, arguments, compose, launch)

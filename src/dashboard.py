@@ -44,9 +44,7 @@ def main(arguments: list[str]) -> None:
         return
     options, stray = cli.options(arguments, OPTIONS)
     if stray:
-        raise UserError(
-            f"{stray[0]}: there is no such option; options are {', '.join(f'{key}=' for key in OPTIONS)}"
-        )
+        raise UserError(f"{stray[0]}: there is no such option; options are {', '.join(f'{key}=' for key in OPTIONS)}")
     mode = wandb_mode(options["mode"] or "auto")
     made = workspace(options["entity"] or "", options["project"] or "", options["group"], options["name"])
     if mode == "online":

@@ -1,11 +1,15 @@
-"""The errors that are the user's to mend: one line that names the thing, what is wrong, and the mend."""
+"""The errors that a user can fix: one line that names the thing, what is wrong, and how to fix it."""
 
 
 class UserError(Exception):
     """Something outside the program is wrong; the message alone must be enough to put it right.
 
-    Entry points print it without a traceback and exit with 1.
+    Commands print it without a traceback and exit with 1.
     """
+
+
+class UsageError(UserError):
+    """The command line is wrong: an unknown option, a missing one, or a value out of range. Commands exit with 2."""
 
 
 class UnreadableVideoError(UserError):

@@ -1,15 +1,18 @@
-"""Per-video scores: written once a run, read by metrics, two-stream fusion and tables alike."""
+"""Per-video scores: written once a run, read by metrics, two-stream fusion and tables alike. Needs NumPy only."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
 from src import files
 from src.errors import UserError
+from src.text import first_line, printable
+
+LARGEST = 1 << 32  # bytes of one array; a header that promises more is not believed
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,55 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: there is no such file, or it is damaged: other arrays, types, shapes or labels.
+        """
         if not path.is_file():
             raise UserError(f"{path}: no score file here; a run writes it when its test phase ends")
-        with np.load(path) as file:
-            return cls(
-                [str(c) for c in file["classes"]],
-                [str(v) for v in file["videos"]],
-                file["labels"],
-                file["scores"],
-                file["views"],
-            )
+        try:
+            with zipfile.ZipFile(path) as archive:
+                arrays = {
+                    name: _read_array(archive, name) for name in ("classes", "videos", "labels", "scores", "views")
+                }
+            return cls._checked(arrays)
+        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.error) as error:
+            raise UserError(f"{path}: damaged ({first_line(error)}); test the run's checkpoint again") from error
+
+    @classmethod
+    def _checked(cls, arrays: dict[str, NDArray[Any]]) -> "Scores":
+        kinds = {"classes": "U", "videos": "U", "labels": "i", "scores": "f", "views": "i"}
+        for name, kind in kinds.items():
+            if arrays[name].dtype.kind != kind and arrays[name].size:
+                raise ValueError(f"{name} holds {arrays[name].dtype}")
+        count, width = len(arrays["videos"]), len(arrays["classes"])
+        shapes = {
+            "classes": (width,),
+            "videos": (count,),
+            "labels": (count,),
+            "scores": (count, width),
+            "views": (count,),
+        }
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} has the shape {arrays[name].shape} instead of {shape}")
+        labels = arrays["labels"]
+        if count and not (labels.min() >= 0 and labels.max() < width):
+            raise ValueError("a label is not one of the classes")
+        videos = [str(name) for name in arrays["videos"]]
+        if len(set(videos)) < count:
+            raise ValueError("a video has two rows")
+        return cls(
+            [str(name) for name in arrays["classes"]],
+            videos,
+            labels.astype(np.int64),
+            arrays["scores"].astype(np.float32),
+            arrays["views"].astype(np.int64),
+        )
 
     def __add__(self, other: "Scores") -> "Scores":
-        """Two streams of the same videos: scores summed per video (SPEC: RGB and flow).
+        """Two streams of the same videos: scores summed per video (Section 4.4: RGB and flow).
 
         Raises:
             UserError: the two files speak of different videos, labels or classes.
@@ -59,14 +97,13 @@ class Scores:
         if set(self.videos) != set(other.videos):
             odd = sorted(set(self.videos) ^ set(other.videos))
             raise UserError(
-                f"the two score files differ in {len(odd)} videos (first: {odd[0]}); test both on one list"
+                f"the two score files differ in {len(odd)} videos (first: {printable(odd[0])}); "
+                "test both on the same list"
             )
         row = {name: i for i, name in enumerate(other.videos)}
         order = np.array([row[name] for name in self.videos], dtype=np.int64)
         if not np.array_equal(self.labels, other.labels[order]):
-            raise UserError(
-                "the two score files disagree on the videos' labels; both streams need the same data set"
-            )
+            raise UserError("the two score files disagree on the videos' labels; both streams need the same data set")
         return Scores(
             self.classes,
             self.videos,
@@ -75,28 +112,59 @@ class Scores:
             self.views + other.views[order],
         )
 
+    def ranks(self) -> NDArray[np.int64]:
+        """How many classes come before the true one, (N,); of equal scores the first class counts as the higher.
+
+        A video with a score that is not finite has its true class last.
+        """
+        own = np.take_along_axis(self.scores, self.labels[:, None], 1)  # N, 1
+        before = np.arange(self.scores.shape[1]) < self.labels[:, None]  # N, K
+        higher = (self.scores > own) | ((self.scores == own) & before)
+        ranks = higher.sum(1)
+        ranks[~np.isfinite(self.scores).all(1)] = self.scores.shape[1]
+        result: NDArray[np.int64] = ranks.astype(np.int64)
+        return result
+
     def correct(self) -> NDArray[np.bool_]:
         """Which videos are right at top-1, (N,)."""
-        right: NDArray[np.bool_] = self.scores.argmax(1) == self.labels
+        right: NDArray[np.bool_] = self.ranks() == 0
         return right
 
     def metrics(self) -> dict[str, float]:
         """top1, top3 and top5 over videos and mean class accuracy, in percent; top-k only below K classes."""
-        scores, labels = torch.from_numpy(self.scores), torch.from_numpy(self.labels)
-        count = len(self.classes)
-        result = {
-            f"top{k}": 100 * float(multiclass_accuracy(scores, labels, count, average="micro", top_k=k))
-            for k in (1, 3, 5)
-            if k < count
-        }
-        # Mean over the classes that occur: torchmetrics' macro average leaves absent ones out as well.
-        result["mean_class"] = 100 * float(multiclass_accuracy(scores, labels, count, average="macro"))
+        ranks = self.ranks()
+        result = {f"top{k}": 100 * float((ranks < k).mean()) for k in (1, 3, 5) if k < len(self.classes)}
+        right = ranks == 0
+        per_class = [right[self.labels == label].mean() for label in np.unique(self.labels)]  # that occur
+        result["mean_class"] = 100 * float(np.mean(per_class))
         return {name: round(value, 4) for name, value in result.items()}
+
+    def loss(self) -> float:
+        """Mean cross-entropy of the averaged scores."""
+        shifted = self.scores.astype(np.float64) - self.scores.max(1, keepdims=True)
+        normalised = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        return float(-np.take_along_axis(normalised, self.labels[:, None], 1).mean())
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts, (K, K): row = true class, column = predicted class."""
-        matrix = multiclass_confusion_matrix(
-            torch.from_numpy(self.scores).argmax(1), torch.from_numpy(self.labels), len(self.classes)
-        )
-        counts: NDArray[np.int64] = matrix.numpy()
+        counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        np.add.at(counts, (self.labels, self.scores.argmax(1)), 1)
         return counts
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """One array of an .npz file; its header must promise what the archive holds, and no objects."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.file_size > LARGEST:
+        raise ValueError(f"{name} is {info.file_size / 1e9:.0f} GB large")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds objects")
+        content = file.read(info.file_size)
+    promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if len(content) != promised:
+        raise ValueError(f"{name} promises {promised} bytes and has {len(content)}")
+    return np.frombuffer(content, dtype).reshape(shape)

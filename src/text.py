@@ -1,8 +1,12 @@
 """Words for people: one line for an error, names cut short, and nothing that a terminal would obey."""
 
+import contextlib
+import io
+import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from rich.console import Console
 
@@ -46,3 +50,50 @@ def console(*, stderr: bool = False) -> Console:
         emoji=False,
         width=None if stream.isatty() else PLAIN_WIDTH,
     )
+
+
+class Tolerant(io.TextIOBase):
+    """A text stream that stops writing, rather than raising, once nobody reads it any more (`| head -1`)."""
+
+    def __init__(self, inner: TextIO) -> None:
+        self.inner = inner
+        self.closed_by_reader = False
+
+    def write(self, text: str) -> int:
+        try:
+            if not self.closed_by_reader:
+                self.inner.write(text)
+        except OSError:
+            self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            if not self.closed_by_reader:
+                self.inner.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.closed_by_reader = True
+        with contextlib.suppress(OSError):  # what the interpreter flushes at its end goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.inner.fileno())
+
+    def isatty(self) -> bool:
+        return self.inner.isatty()
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.inner.encoding
+
+
+def protect_streams() -> None:
+    """Make standard output and error take any text in any locale, and survive a reader that has gone."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
+            setattr(sys, name, Tolerant(stream))

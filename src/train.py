@@ -1,40 +1,69 @@
 """Train, validate and test: `python -m src.train model=slowfast pooling=bert_late_fusion`.
 
-Read on: src/build.py (configuration → objects), src/job.py (one run), src/recognition.py (loss and metrics).
+The story of a run: its configuration is composed from `conf/` and checked, the run gets its folder, then everything is
+built, fitted, tested and written, by this process or, on several devices, by one process each. Read on in
+src/training/loop.py. A sweep (`experiments=table1`, `--multirun`) comes here once for each of its jobs.
 """
-
-import sys
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from src import cli, launch, overrides, resumable, run, sweep
-from src.errors import UserError
+from src.build.compose import check
+from src.command_line.help import train_help
+from src.command_line.hydra import run_hydra
+from src.command_line.options import start_command
+from src.command_line.words import normalise, quote
+from src.runs import launch, ranks, start
+from src.sweeps.arguments import pack
+from src.sweeps.plan import parameters
 
 
 def train(cfg: DictConfig) -> float | None:
-    """One run, on as many processes as it asks for; in a sweep, its best val/top1."""
-    words = list(HydraConfig.get().overrides.task)
+    """One run, from its configuration to its results; in a sweep, its best top-1 on the validation videos."""
+    check(cfg)
+    overrides = list(HydraConfig.get().overrides.task)
     if cfg.dry_run:
-        print(f"{run.identity(cfg)}  {sweep.parameters(cfg)} parameters  {resumable.folder_of(cfg)}")
+        print(preview(cfg))
         return None
-    in_sweep = not OmegaConf.is_missing(HydraConfig.get().job, "num")
-    if in_sweep or launch.is_rank():  # the folder must follow from the configuration alone
-        outcome = resumable.start(cfg, words)
-        return outcome["best"]["val_top1"] if outcome.get("best") else None
-    folder, checkpoint = run.prepare(cfg, words)
-    try:
-        launch.launch(cfg, folder, checkpoint)
-    except UserError:
-        run.discard(folder)
-        raise
+    if in_sweep() or ranks.is_rank():  # the folder must follow from the configuration alone
+        results = start.run_job(cfg, overrides)
+        return results.best.val_top1 if results and results.best else None
+    with start.begin(cfg, overrides) as run:
+        if launch.local_ranks(cfg) > 1:
+            launch.start_ranks(cfg, run.folder, run.checkpoint, to_log=False)
+        else:
+            train_here(cfg, run)
     return None
+
+
+def train_here(cfg: DictConfig, run: start.Start) -> None:
+    """One run in this process."""
+    from src.training import loop  # Lightning and the decoders, which a refusal or a dry run does without
+
+    session = loop.build(cfg, run.folder, run.checkpoint)
+    try:
+        loop.fit(session)
+        loop.test(session)
+        loop.write(session)
+    finally:
+        loop.close(session)
+
+
+def preview(cfg: DictConfig) -> str:
+    """What would run: hash of the configuration, the network's size, the folder."""
+    record = start.record_of(cfg, [])
+    return f"{record.identity}  {parameters(cfg)} parameters  {start.folder_of(cfg, record.identity)}"
+
+
+def in_sweep() -> bool:
+    """Whether this run is one job of a sweep."""
+    return not OmegaConf.is_missing(HydraConfig.get().job, "num")
 
 
 def main() -> None:
     """The command line."""
-    sys.argv[1:] = overrides.set_aside(sys.argv[1:])
-    cli.main(train)
+    words = start_command(train_help)
+    run_hydra(train, pack(normalise(words), quote))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Lists:
     left_out: tuple[str, ...] = ()  # videos that an inventory calls bad, with the reason (data.on_error=skip)
 
 
-def identity(videos: Iterable[Video]) -> dict[str, int | str]:
+def list_digest(videos: Iterable[Video]) -> dict[str, int | str]:
     """Number of videos and SHA-256 of their sorted names and labels: two runs saw the same list or didn't."""
     lines = sorted(f"{video.name}\t{video.label}\n" for video in videos)
     return {"videos": len(lines), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
@@ -152,9 +152,7 @@ def folder(
     if sides[""]:
         sides["train"], sides["test"] = _split_by_group(sides[""], test_fraction, split_seed)
     _check_sides(sides, classes, csv or root)
-    return Lists(
-        classes, sides["train"], sides["val"] or None, sides["test"], str(base), None, name, official=False
-    )
+    return Lists(classes, sides["train"], sides["val"] or None, sides["test"], str(base), None, name, official=False)
 
 
 def _scan(base: Path) -> list[dict[str, str]]:

@@ -12,17 +12,8 @@ from src.batch import Batch
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
 from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
-from src.data.decode import DECODERS, Frames
-from src.data.transforms import SCALES
+from src.data.decode import Frames
 from src.errors import UserError
-
-CHOICES = {
-    "modality": ("rgb", "flow"),
-    "decoder": DECODERS,
-    "on_error": ("raise", "skip"),
-    "protocol": ("holdout", "paper"),
-    "test_crops": (1, 3, 10),
-}
 
 
 class Loader(DataLoader[Any]):
@@ -38,6 +29,8 @@ class Loader(DataLoader[Any]):
 class VideoData(pl.LightningDataModule):
     """Lists of videos → batches (see src/batch.py). The Trainer needs `use_distributed_sampler=False`.
 
+    `videos` holds the videos of each phase: train, val and test.
+
     Args:
         lists: what a reader in src/data returns.
         clip: what the network takes.
@@ -49,60 +42,63 @@ class VideoData(pl.LightningDataModule):
         on_error: raise, or skip: leave unreadable videos out and name them in the batch.
         flip: mirror half of the training clips; wrong where left and right tell classes apart.
         scales: of the short side, for training crops.
-        test_clips: clips of a test video, evenly spread; "all" or None cuts it from beginning to end.
-        test_crops: 1, 3 or 10 crops of each.
+        clips: of a test video, evenly spread; None cuts it from beginning to end.
+        crops: of each test clip: 1, 3 or 10.
         view_batch: test views in a batch; memory follows from it.
         protocol: paper validates on the test list; holdout on the lists' own validation videos or, without such,
             on training videos held out by source group.
         holdout_fraction: how much of the training list is held out; None for the paper's protocol.
 
     Raises:
-        UserError: a choice that does not exist, a crop larger than the frame, nothing to hold out.
+        UserError: a crop larger than the frame, nothing to hold out.
     """
 
     def __init__(
         self,
+        *,
         lists: Lists,
-        clip: ClipSpec | dict[str, Any],
-        modality: str = "rgb",
-        decoder: str = "decord",
-        batch_size: int = 8,
-        workers: int = 2,
-        seed: int = 0,
-        on_error: str = "raise",
-        flip: bool = True,
-        scales: Sequence[float] = SCALES,
-        test_clips: int | str | None = "all",
-        test_crops: int = 1,
-        view_batch: int = 8,
-        protocol: str = "holdout",
-        holdout_fraction: float | None = 0.1,
+        clip: ClipSpec,
+        modality: str,
+        decoder: str,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        on_error: str,
+        flip: bool,
+        scales: Sequence[float],
+        clips: int | None,
+        crops: int,
+        view_batch: int,
+        protocol: str,
+        holdout_fraction: float | None,
     ) -> None:
         super().__init__()
-        clip = ClipSpec(**clip) if isinstance(clip, dict) else clip
-        chosen = {"modality": modality, "decoder": decoder, "on_error": on_error, "protocol": protocol}
-        for name, value in {**chosen, "test_crops": test_crops}.items():
-            if value not in CHOICES[name]:
-                raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(map(str, CHOICES[name]))}")
-        _check_numbers(clip, scales, batch_size=batch_size, view_batch=view_batch)
-        self.lists, self.batch_size, self.workers = lists, batch_size, workers
+        _check_crop(clip)
+        self.lists = lists
         self.source = Source(clip, modality, decoder)
-        self.seed, self.on_error, self.flip, self.scales = seed, on_error, flip, tuple(scales)
-        self.test_clips, self.test_crops, self.view_batch = _number_of_clips(test_clips), test_crops, view_batch
-        self.train_videos, self.val_videos = split(lists, protocol, holdout_fraction, seed)
-        self.test_videos: list[Video] = lists.test
+        self.batch_size = batch_size
+        self.workers = workers
+        self.seed = seed
+        self.on_error = on_error
+        self.flip = flip
+        self.scales = tuple(scales)
+        self.clips = clips
+        self.crops = crops
+        self.view_batch = view_batch
+        train, val = split(lists, protocol, holdout_fraction, seed)
+        self.videos: dict[str, list[Video]] = {"train": train, "val": val, "test": lists.test}
 
     def train_dataloader(self) -> Loader:
         """Shuffled random clips; `set_epoch` of its sampler draws new ones."""
-        return self._clips(self.train_videos, train=True)
+        return self._clips(self.videos["train"], train=True)
 
     def val_dataloader(self) -> Loader:
         """Centre clips, in list order; padded on the last ranks, so tell videos apart by `video_id`."""
-        return self._clips(self.val_videos, train=False)
+        return self._clips(self.videos["val"], train=False)
 
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
-        return Loader(self._views(), batch_size=None, **self._workers(len(self.test_videos)))
+        return Loader(self._views(), batch_size=None, **self._workers(len(self.videos["test"])))
 
     def views(self, video: Video) -> Iterator[Tensor]:
         """All test views of any one video, in portions 1, V, C, T, H, W (uint8)."""
@@ -114,7 +110,7 @@ class VideoData(pl.LightningDataModule):
 
     def frames(self, video: Video) -> Frames:
         """The centre clip of any one video in its centre crop, to look at: T, H, W, C uint8."""
-        item = Clips([video], self.source, train=False)[0, 0]
+        item = Clips([video], self.source, train=False, seed=self.seed, flip=False, scales=(1,))[0, 0]
         if item.clip is None:
             raise item.error or UserError(f"{video.path}: it gives no clip")
         frames: Frames = item.clip[0].permute(1, 2, 3, 0).numpy()  # C, T, H, W → T, H, W, C
@@ -122,10 +118,10 @@ class VideoData(pl.LightningDataModule):
 
     def _views(self) -> TestViews:
         return TestViews(
-            self.test_videos,
+            self.videos["test"],
             self.source,
-            clips=self.test_clips,
-            crops=self.test_crops,
+            clips=self.clips,
+            crops=self.crops,
             view_batch=self.view_batch,
             on_error=self.on_error,
             **self._rank(),
@@ -147,7 +143,13 @@ class VideoData(pl.LightningDataModule):
 
     def _workers(self, videos: int) -> dict[str, Any]:
         number = min(self.workers, videos)
-        common: dict[str, Any] = {"num_workers": number, "pin_memory": torch.cuda.is_available()}
+        common: dict[str, Any] = {
+            "num_workers": number,
+            "pin_memory": torch.cuda.is_available(),
+            # Else a loader draws its workers' seed from the generator that dropout and masking use, and the number
+            # of workers and of starts would change the training.
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
         if number:
             common |= {"persistent_workers": True, "worker_init_fn": _one_thread}
         return common
@@ -164,24 +166,12 @@ def split(lists: Lists, protocol: str, fraction: float | None, seed: int) -> tup
     return group_holdout(lists.train, fraction, seed)
 
 
-def _check_numbers(clip: ClipSpec, scales: Sequence[float], **positive: int) -> None:
-    for name, value in {"frames": clip.frames, "stride": clip.stride, "crop": clip.crop, **positive}.items():
-        if value < 1:
-            raise UserError(f"{name} {value} must be 1 or more")
-    if min(clip.frame_size[1:] if clip.keep_aspect else clip.frame_size) < clip.crop:
-        width, height = clip.frame_size
-        raise UserError(f"a crop of {clip.crop} does not fit in frames of {width}x{height}; make frame_size larger")
-    if not scales or not all(0 < scale <= 1 for scale in scales):
-        raise UserError(f"scales {list(scales)} must be parts of the short side: above 0, at most 1")
-
-
-def _number_of_clips(clips: int | str | None) -> int | None:
-    """None for all of a video's clips."""
-    if clips is None or clips == "all":
-        return None
-    if isinstance(clips, int) and clips >= 1:
-        return clips
-    raise UserError(f"test clips {clips!r}: give a number of 1 or more, or all")
+def _check_crop(clip: ClipSpec) -> None:
+    width, height = clip.frame_size
+    if (height if clip.keep_aspect else min(width, height)) < clip.crop:
+        raise UserError(
+            f"a crop of {clip.crop} does not fit in frames of {width}x{height}; make model.clip.frame_size larger"
+        )
 
 
 def _one_thread(worker: int) -> None:

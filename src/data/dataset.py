@@ -83,12 +83,16 @@ class Clips(Dataset[Item]):
         videos: Sequence[Video],
         source: Source,
         train: bool,
-        seed: int = 0,
-        flip: bool = True,
-        scales: Sequence[float] = transforms.SCALES,
+        seed: int,
+        flip: bool,
+        scales: Sequence[float],
     ) -> None:
-        self.videos, self.source, self.train, self.seed = list(videos), source, train, seed
-        self.flip, self.scales = flip, tuple(scales)
+        self.videos = list(videos)
+        self.source = source
+        self.train = train
+        self.seed = seed
+        self.flip = flip
+        self.scales = tuple(scales)
 
     def __len__(self) -> int:
         return len(self.videos)

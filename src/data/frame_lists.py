@@ -12,9 +12,7 @@ from src.errors import UserError
 LISTS = (".", "settings", "splits", "lists")
 PUBLISHED = r"(train|val)_(rgb|flow)_split[123]\.txt"
 UCF_NAME = re.compile(r"v_(\w+)_g\d+_c\d+")
-HMDB_NAME = re.compile(
-    r"(.+)_[a-z]+_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+"
-)  # source_class_body_camera_people_view_quality_n
+HMDB_NAME = re.compile(r"(.+)_[a-z]+_[a-z]+_np\d+_[a-z]+_[a-z]+_\d+")  # source_class_body_camera_people_view_quality_n
 
 
 def frames(
@@ -51,9 +49,7 @@ def frames(
     files, counted = _files(root, split, modality, list_folder, train_list, test_list)
     rows = {side: _read(file, counted) for side, file in files.items()}
     classes = _classes(rows, class_names, files["train"])
-    check_present(
-        Path(root), (row[0] for side in rows.values() for row in side), f"frame folders of {files['train']}"
-    )
+    check_present(Path(root), (row[0] for side in rows.values() for row in side), f"frame folders of {files['train']}")
     videos = {
         side: [
             Video(str(Path(root) / folder), label, _group(folder, classes[label], group_pattern), folder, count)

@@ -17,9 +17,7 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 NAMED = 10
 
 
-def kinetics400(
-    root: str, check_counts: bool = True, allow_missing: bool = False, name: str = "kinetics400"
-) -> Lists:
+def kinetics400(root: str, check_counts: bool = True, allow_missing: bool = False, name: str = "kinetics400") -> Lists:
     """Training on the published training list, testing on the published validation list, classes alphabetical.
 
     A video is looked for as `[<side>/][<label>/]<file>`, the side being train or val, the label with spaces or

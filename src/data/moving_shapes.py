@@ -54,9 +54,7 @@ def scenes(pair: int, rng: np.random.Generator, frames: int, size: int) -> list[
         for motion, duration in zip(PAIRS[pair], durations, strict=True)
     ]
     still = [np.repeat(ground[None], gap, axis=0) for gap in gaps]
-    return [
-        np.concatenate([still[0], first, still[1], second, still[2]]) for first, second in (motions, motions[::-1])
-    ]
+    return [np.concatenate([still[0], first, still[1], second, still[2]]) for first, second in (motions, motions[::-1])]
 
 
 def _timing(rng: np.random.Generator, frames: int) -> tuple[list[int], list[int]]:

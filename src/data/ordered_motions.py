@@ -43,16 +43,15 @@ from src.errors import UserError
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
+WORKERS = 2  # threads that draw and encode
 VERSION = 1  # part of the folder's name: raise it when the pictures change
 
 
-def lists(
-    root: str | None, seed: int, train: int, val: int, test: int, frames: int, size: int, workers: int
-) -> Lists:
+def lists(root: str | None, set_seed: int, train: int, val: int, test: int, frames: int, size: int) -> Lists:
     """The set with `train`, `val` and `test` clips of `frames` frames at `size` × `size` pixels.
 
     It is made on first use in `<root>/<hash of the arguments>`, root being `$XDG_CACHE_HOME/late-temporal/
-    ordered_motions` where it is None, by `workers` threads, and read from there afterwards. The same arguments
+    ordered_motions` where it is None, by WORKERS threads, and read from there afterwards. The same arguments
     give the same frames. Raises UserError for numbers that give no balanced set and for a folder that cannot
     be written.
     """
@@ -60,21 +59,20 @@ def lists(
     for split, count in counts.items():
         if count < 1 or count % len(CLASSES):
             raise UserError(
-                f"ordered_motions: {split}={count} clips over {len(CLASSES)} classes; "
-                f"take a multiple of {len(CLASSES)}"
+                f"ordered_motions: {split}={count} clips over {len(CLASSES)} classes; take a multiple of {len(CLASSES)}"
             )
     if frames < FEWEST or size < 32 or size % 2:
         raise UserError(
             f"ordered_motions: frames={frames}, size={size}; it takes at least {FEWEST} "
             "frames and an even size from 32 pixels"
         )
-    arguments = {"version": VERSION, "seed": seed, **counts, "frames": frames, "size": size}
+    arguments = {"version": VERSION, "seed": set_seed, **counts, "frames": frames, "size": size}
     name = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()[:16]
     parent = Path(root) if root is not None else cache_folder()
     folder = parent / name
     try:
         if not folder.is_dir():
-            _make(folder, arguments, counts, seed, frames, size, workers)
+            _make(folder, arguments, counts, set_seed, frames, size, WORKERS)
     except OSError as error:
         raise UserError(
             f"{folder}: the data set cannot be written ({error.strerror or error}); "
@@ -160,9 +158,7 @@ def _write(folder: Path, counts: dict[str, int], seed: int, frames: int, size: i
                     writer.writerows((*path, f"{split}_{group:04d}", split) for path in paths)
 
 
-def _write_twins(
-    folder: Path, group: str, pair: int, key: list[int], frames: int, size: int
-) -> list[tuple[str, str]]:
+def _write_twins(folder: Path, group: str, pair: int, key: list[int], frames: int, size: int) -> list[tuple[str, str]]:
     """One group: (path inside the folder, class) of its two clips."""
     rows = []
     for name, clip in zip(CLASSES[2 * pair : 2 * pair + 2], twins(pair, key, frames, size), strict=True):
@@ -178,10 +174,7 @@ def _read(folder: Path) -> Lists:
         with (folder / f"{split}.csv").open(newline="") as handle:
             rows = list(csv.DictReader(handle))
         sides.append(
-            [
-                Video(str(folder / row["path"]), CLASSES.index(row["label"]), row["group"], row["path"])
-                for row in rows
-            ]
+            [Video(str(folder / row["path"]), CLASSES.index(row["label"]), row["group"], row["path"]) for row in rows]
         )
     train, val, test = sides
     return Lists(list(CLASSES), train, val, test, str(folder), None, "ordered_motions", official=True)

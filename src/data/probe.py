@@ -122,9 +122,7 @@ def _try_reader(path: str, frames: int) -> None:
 
 def _pictures(path: str) -> tuple[Found, str]:
     """A frame folder, RGB or flow: every picture is read."""
-    modality = (
-        "flow" if next(Path(path).glob("flow_x_*"), None) and not next(Path(path).glob("img_*"), None) else "rgb"
-    )
+    modality = "flow" if next(Path(path).glob("flow_x_*"), None) and not next(Path(path).glob("img_*"), None) else "rgb"
     with open_video(path, modality=modality) as reader:
         for start in range(0, len(reader), PICTURES):
             reader.frames(range(start, min(len(reader), start + PICTURES)))

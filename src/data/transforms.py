@@ -17,7 +17,6 @@ from src.config import ClipSpec
 from src.errors import UserError
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C
-SCALES = (1.0, 0.875, 0.75, 0.66)
 MAX_ENLARGEMENT = 8  # a crop that has to be blown up more than this shows nothing
 # In quarters of the free room: corners, centre; middles of the edges; half-way from the corners to the centre.
 POSITIONS = (
@@ -58,7 +57,7 @@ def check_size(path: str, native: tuple[int, int], clip: ClipSpec) -> None:
         )
 
 
-def crop_sizes(size: tuple[int, int], crop: int, scales: tuple[float, ...] = SCALES) -> list[tuple[int, int]]:
+def crop_sizes(size: tuple[int, int], crop: int, scales: tuple[float, ...]) -> list[tuple[int, int]]:
     """All (width, height) that training crops may have: scales of the short side, at most one scale apart.
 
     A size within 2 pixels of `crop` is `crop`, so that it is cut without resizing wherever that is possible.
@@ -72,8 +71,8 @@ def multi_scale_crop(
     size: tuple[int, int],
     crop: int,
     rng: np.random.Generator,
-    scales: tuple[float, ...] = SCALES,
-    flip: bool = True,
+    scales: tuple[float, ...],
+    flip: bool,
 ) -> Crop:
     """A random training crop: one of the sizes at one of 13 fixed places, mirrored half of the time.
 

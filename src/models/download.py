@@ -62,9 +62,7 @@ def published(
         UserError: the file can't be had, or its SHA-256 is another.
     """
     path = (folder or cache()) / file
-    by_hand = (
-        f"get it by hand ({how or url}) and put it at {path}, or give its place with weights=file weights.path=…"
-    )
+    by_hand = f"get it by hand ({how or url}) and put it at {path}, or give its place with weights=file weights.path=…"
     if path.is_file():
         _verify(path, sha256, f"{path}: not the published file")
         return path

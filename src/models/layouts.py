@@ -171,7 +171,5 @@ def bare(names: Collection[str]) -> dict[str, str]:
     for name in stripped.values():
         prefix = name.removesuffix("classifier.weight")
         if prefix != name and any(other.startswith(prefix + "backbone.") for other in stripped.values()):
-            return {
-                theirs: name.removeprefix(prefix) for theirs, name in stripped.items() if name.startswith(prefix)
-            }
+            return {theirs: name.removeprefix(prefix) for theirs, name in stripped.items() if name.startswith(prefix)}
     return stripped

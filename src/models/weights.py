@@ -127,9 +127,7 @@ def assemble(named: Mapping[str, tuple[str, Tensor]]) -> dict[str, Tensor]:
         else:
             tensors[name] = tensor
     for whole, parts in thirds.items():
-        tensors[whole] = torch.cat(
-            [parts[part] for part in sorted(parts)]
-        )  # query, key, value: 3 × (D, D) → (3·D, D)
+        tensors[whole] = torch.cat([parts[part] for part in sorted(parts)])  # query, key, value: 3 × (D, D) → (3·D, D)
     return tensors
 
 
@@ -175,9 +173,7 @@ def _other_classifier(
     return layout.pretrained and (theirs != ours or has_own_head)
 
 
-def _cross_modality(
-    named: dict[str, tuple[str, Tensor]], expected: Mapping[str, Tensor], layout: Layout
-) -> list[str]:
+def _cross_modality(named: dict[str, tuple[str, Tensor]], expected: Mapping[str, Tensor], layout: Layout) -> list[str]:
     """Give first convolutions of RGB weights two input channels, in place; what was done, in words.
 
     Channel mean, repeated, times 3/2: the response to a constant input stays (Wang et al., 2016, Section 3.2).
@@ -200,9 +196,7 @@ def _may_keep(name: str, layout: Layout, dropped: list[str], named: Mapping[str,
     return layout.pretrained and name.startswith(("pooling.", "backbone.reduction.", "classifier."))
 
 
-def _check(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], missing: list[str], layout: Layout
-) -> None:
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], missing: list[str], layout: Layout) -> None:
     """UserError that lists all that is missing, left over or of another shape."""
     problems = []
     if missing:

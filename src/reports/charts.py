@@ -73,9 +73,7 @@ def lines(bands: Mapping[int, Band], names: Sequence[str], unit: str, title: str
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
     for value in y_ticks:
-        parts.append(
-            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-        )
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(_text(left - 6, y(value) + 4, f"{value:g}", "end"))
     for epoch in sorted({round(t) for t in ticks(first, last, 6) if first <= t <= last} | {first}):
         parts.append(_text(x(epoch), height - bottom + 16, str(epoch), "middle"))
@@ -84,9 +82,7 @@ def lines(bands: Mapping[int, Band], names: Sequence[str], unit: str, title: str
         if one.runs > 1:
             corners = [(x(e), y(v)) for e, v in one.low.items()]
             corners += [(x(e), y(v)) for e, v in reversed(one.high.items())]
-            parts.append(
-                f'<polygon style="fill:var(--c{index % COLOURS})" class="band" points="{_points(corners)}"/>'
-            )
+            parts.append(f'<polygon style="fill:var(--c{index % COLOURS})" class="band" points="{_points(corners)}"/>')
     for index, one in bands.items():
         points = [(x(e), y(v)) for e, v in one.mean.items()]
         parts.append(f'<polyline class="curve" style="{colour(index)}" points="{_points(points)}"/>')
@@ -129,9 +125,7 @@ def dots(rows: Sequence[Dot]) -> str:
     for i, row in enumerate(rows):
         y = top + line * (i + 0.5)
         fill = f"var(--c{i % COLOURS})"
-        parts.append(
-            _text(left - 12, y + 4, row.name if len(row.name) < 46 else row.name[:44] + "…", "end", "name")
-        )
+        parts.append(_text(left - 12, y + 4, row.name if len(row.name) < 46 else row.name[:44] + "…", "end", "name"))
         low, high = _ends(row)
         if low is not None and high is not None:
             parts.append(f'<path class="whisker" style="stroke:{fill}" d="M{x(low):.1f} {y}H{x(high):.1f}"/>')

@@ -154,9 +154,7 @@ def _confusions(lines: Sequence[Line]) -> str:
         )
     if not parts:
         return ""
-    note = (
-        '<p class="legend">rows: true class; columns: predicted; summed over a row\'s runs, % of the true class</p>'
-    )
+    note = '<p class="legend">rows: true class; columns: predicted; summed over a row\'s runs, % of the true class</p>'
     return _section("Confusion", f'<div class="grid3">{"".join(parts)}</div>{note}')
 
 

@@ -59,9 +59,7 @@ class Run:
     def condition(self) -> Condition:
         """Protocol and data, as far as the results tell."""
         data = self.results.get("data") or {}
-        return Condition(
-            protocol_label(self.results.get("protocol")), data.get("name", "?"), data.get("classes", 0)
-        )
+        return Condition(protocol_label(self.results.get("protocol")), data.get("name", "?"), data.get("classes", 0))
 
     @property
     def lists(self) -> tuple[str, ...]:

@@ -212,9 +212,7 @@ def _pipes(head: list[str], rows: list[list[str]]) -> list[str]:
 def comma_separated(report: Report) -> str:
     """One line a table line, full precision, every metric; nothing is left out or joined."""
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(_record(report, report.lines[0])) if report.lines else [], lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, list(_record(report, report.lines[0])) if report.lines else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(_record(report, line) for line in report.lines)
     return text.getvalue()

@@ -58,9 +58,7 @@ class SlowFast(nn.Module):
             if last[pathway] < blocks[-1]
         }
         widths = (width, width // beta_inverse)
-        self.stems = nn.ModuleList(
-            [self._stem(in_channels, widths[SLOW], 1), self._stem(in_channels, widths[FAST], 5)]
-        )
+        self.stems = nn.ModuleList([self._stem(in_channels, widths[SLOW], 1), self._stem(in_channels, widths[FAST], 5)])
         channels = list(widths)
         laterals, stages = [], []
         for stage, count in enumerate(blocks):
@@ -68,9 +66,7 @@ class SlowFast(nn.Module):
             laterals.append(self._lateral(channels[FAST], sideways, lateral_time))
             entering = (channels[SLOW] + sideways, channels[FAST])
             counts = last if stage == len(blocks) - 1 else [count, count]
-            stages.append(
-                nn.ModuleList(self._stage(p, stage, counts[p], entering[p], widths[p]) for p in (SLOW, FAST))
-            )
+            stages.append(nn.ModuleList(self._stage(p, stage, counts[p], entering[p], widths[p]) for p in (SLOW, FAST)))
             channels = [4 * widths[p] * 2**stage if counts[p] else entering[p] for p in (SLOW, FAST)]
         self.laterals, self.stages = nn.ModuleList(laterals), nn.ModuleList(stages)
         self.reduction = nn.ModuleList([nn.Identity(), nn.Identity()])

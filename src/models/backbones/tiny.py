@@ -28,9 +28,7 @@ class Tiny(nn.Module):
     ) -> None:
         super().__init__()
         if reduction != "none":
-            raise ValueError(
-                f"tiny has no reduction={reduction}: its last map is narrow already; reduction=none works"
-            )
+            raise ValueError(f"tiny has no reduction={reduction}: its last map is narrow already; reduction=none works")
         if not widths or not len(widths) == len(kernels) == len(strides):
             raise ValueError(
                 f"tiny: {len(widths)} widths, {len(kernels)} kernels and {len(strides)} strides; "
@@ -47,9 +45,7 @@ class Tiny(nn.Module):
             self.receptive_field += (kernel - 1) * step
             step *= stride
         inputs = [in_channels, *widths[:-1]]
-        self.blocks = nn.Sequential(
-            *(_block(*sizes) for sizes in zip(inputs, widths, kernels, strides, strict=True))
-        )
+        self.blocks = nn.Sequential(*(_block(*sizes) for sizes in zip(inputs, widths, kernels, strides, strict=True)))
 
     def lengths(self, frames: int) -> tuple[int, ...]:
         """Time steps of the feature map for a clip of `frames` frames."""

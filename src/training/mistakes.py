@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from src import files
 from src.scores import Scores
+from src.text import printable
 
 mpl.use("Agg")
+
+LONGEST_LABEL = 40  # characters
 
 
 def save_confusion(scores: Scores, folder: Path) -> Path:
@@ -31,14 +34,21 @@ def save_confusion(scores: Scores, folder: Path) -> Path:
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(counts / counts.sum(1, keepdims=True).clip(min=1), vmin=0, vmax=1, cmap="Blues")
-    axes.set_xticks(range(len(scores.classes)), scores.classes, rotation=90)
-    axes.set_yticks(range(len(scores.classes)), scores.classes)
+    names = [_label(name) for name in scores.classes]
+    axes.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     figure.colorbar(image, label="share of the true class", shrink=0.8)
     with files.replacing(folder / "confusion.png") as temporary:
         figure.savefig(temporary, dpi=110)
     return folder / "confusion.png"
+
+
+def _label(name: str) -> str:
+    """A class's name short enough for the edge of a picture."""
+    text = printable(name)
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 
 
 def worst(scores: Scores, count: int) -> list[dict[str, Any]]:
@@ -70,7 +80,8 @@ def save_clips(
     """
     rows = []
     for number, row in enumerate(mistakes):
-        path = folder / "mistakes" / f"{number:02d}_{row['true']}_as_{row['predicted']}.mp4".replace("/", "_")
+        name = files.safe_name(f"{number:02d}_{row['true']}_as_{row['predicted']}")
+        path = folder / "mistakes" / f"{name}.mp4"
         write_video(path, frames_of(row["video"]))
         rows.append({**row, "clip": path.name})
     if rows:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,15 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.batch import IGNORE, Batch
+from src.data.annotations import Video
 from src.errors import UserError
 from src.models.recognizer import Recognizer
 from src.scores import Scores
+from src.text import listed
+
+
+class DivergedError(UserError):
+    """A training loss is not a finite number."""
 
 
 class VideoScores(nn.Module):
@@ -26,8 +32,8 @@ class VideoScores(nn.Module):
     That makes videos which a distributed sampler repeats harmless, and the sum over ranks exact.
     """
 
-    sums: Tensor  # videos, classes
-    views: Tensor  # videos
+    sums: Tensor  # N, K
+    views: Tensor  # N
 
     def __init__(self, videos: int, classes: int) -> None:
         super().__init__()
@@ -35,7 +41,7 @@ class VideoScores(nn.Module):
         self.register_buffer("views", torch.zeros(videos), persistent=False)
 
     def add(self, video_id: Tensor, logits: Tensor) -> None:
-        """Logits (N, V, classes) of V views of the N videos at `video_id`."""
+        """Logits (N, V, K) of V views of the N videos at `video_id`."""
         self.sums.index_add_(0, video_id, logits.float().sum(1))
         self.views.index_add_(0, video_id, torch.full_like(video_id, logits.shape[1], dtype=torch.float))
 
@@ -43,11 +49,14 @@ class VideoScores(nn.Module):
 class Recognition(LightningModule):
     """A recognizer in training.
 
+    classes: names of the K classes.
+    videos: phase (train, val, test) → its videos; a batch's `video_id` counts in them.
     optimizer: called with the parameters.
     scheduler: called with the optimiser; None keeps the learning rate.
     monitor: the metric that a plateau scheduler watches.
     seed: with the epoch's and the rank's number it fixes dropout and masking, so that a resumed run goes on as if
         it had never stopped.
+    stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`.
     """
 
     val_scores: VideoScores
@@ -57,23 +66,30 @@ class Recognition(LightningModule):
         self,
         recognizer: Recognizer,
         classes: list[str],
+        videos: Mapping[str, Sequence[Video]],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None,
         monitor: str | None,
         seed: int,
+        stop_on_divergence: bool,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
         self.classes = classes
+        self.videos = videos
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.monitor = monitor
         self.seed = seed
+        self.stop_on_divergence = stop_on_divergence
         self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE)
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
+        self.diverged = False
+        self.val_metrics: dict[str, float] = {}  # of this epoch; empty without a validation
+        self.result: Scores | None = None  # of the test
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Clips (N, V, C, T, H, W) → logits (N, V, classes)."""
+        """Clips (N, V, C, T, H, W) → logits (N, V, K)."""
         logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
         return logits.view(*clip.shape[:2], -1)  # NV K → N V K
 
@@ -81,7 +97,14 @@ class Recognition(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(zlib.crc32(f"{self.seed} {self.current_epoch} {self.global_rank}".encode()))
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], rank_zero_only=True)
+        self.val_metrics = {}
+        self.train_top1.reset()
+        self.log("lr", self.learning_rate, rank_zero_only=True)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group of parameters, now."""
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._note_unreadable("train", batch)
@@ -89,36 +112,52 @@ class Recognition(LightningModule):
         label = batch["label"]
         readable = (label != IGNORE).sum()
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
-        self.log("batch_top1", self.train_top1(logits, label), logger=False, prog_bar=True)
+        self._check_finite(loss)
+        self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, batch_size=size)
         return loss
+
+    def _check_finite(self, loss: Tensor) -> None:
+        if bool(torch.isfinite(loss)):
+            return
+        self.diverged = True
+        if self.stop_on_divergence:
+            raise DivergedError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step} (learning rate "
+                f"{self.learning_rate:g}): training has diverged; try a smaller recipe.lr, trainer.gradient_clip_val=1 "
+                "or trainer.precision=32-true, or go on knowingly with on_divergence=continue"
+            )
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/top1", 100 * self.train_top1.compute(), sync_dist=False)
+        self._step_scheduler()
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.recognizer.parameters() if p.requires_grad])
         if self.make_scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self.make_scheduler(optimizer), "interval": "epoch"}
+        scheduler = {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "strict": False}
         if self.monitor:
             scheduler["monitor"] = self.monitor
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
-        """Nothing: Lightning would step after the epoch's checkpoint; `on_validation_epoch_end` does it before."""
+        """Nothing: Lightning would step after the epoch's checkpoint; `on_train_epoch_end` does it before."""
 
-    def _step_scheduler(self, metrics: dict[str, float]) -> None:
+    def _step_scheduler(self) -> None:
+        """Move the learning rate at the end of an epoch; a plateau schedule only where its metric was measured."""
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
-            assert self.monitor is not None
-            scheduler.step(metrics[self.monitor])
+            if self.monitor in self.val_metrics:
+                scheduler.step(self.val_metrics[self.monitor])
         elif isinstance(scheduler, LRScheduler):
             scheduler.step()
 
     # Validation
 
     def on_validation_epoch_start(self) -> None:
-        self.val_scores = VideoScores(len(self._videos("val")), len(self.classes)).to(self.device)
+        self.val_scores = VideoScores(len(self.videos["val"]), len(self.classes)).to(self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("val", batch)
@@ -127,18 +166,16 @@ class Recognition(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         scores = self._gather("val", self.val_scores)
-        labels = torch.from_numpy(scores.labels)
-        loss = float(F.cross_entropy(torch.from_numpy(scores.scores), labels)) if len(labels) else float("nan")
-        metrics = {"loss": loss} | (scores.metrics() if len(labels) else {"top1": 0.0})
-        named = {f"val/{name}": value for name, value in metrics.items()}
-        self.log_dict(named, prog_bar=False, rank_zero_only=False, sync_dist=False)
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self._step_scheduler(named)
+        if not scores.videos:  # nothing was measured: no schedule and no choice of the best epoch may follow it
+            return
+        metrics = {"loss": scores.loss(), **scores.metrics()}
+        self.val_metrics = {f"val/{name}": value for name, value in metrics.items()}
+        self.log_dict(self.val_metrics, prog_bar=False, sync_dist=False)
 
     # Testing
 
     def on_test_epoch_start(self) -> None:
-        self.test_scores = VideoScores(len(self._videos("test")), len(self.classes)).to(self.device)
+        self.test_scores = VideoScores(len(self.videos["test"]), len(self.classes)).to(self.device)
 
     def test_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("test", batch)
@@ -147,10 +184,9 @@ class Recognition(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.result = self._gather("test", self.test_scores)
-        if not len(self.result.videos):
-            named = ", ".join(sorted(message.partition(": ")[0] for message in self.unreadable["test"])[:3])
-            count = len(self._videos("test"))
-            raise UserError(f"none of the {count} test videos can be read ({named}); replace them")
+        if not self.result.videos:
+            named = listed(sorted(message.partition(": ")[0] for message in self.unreadable["test"]), 3)
+            raise UserError(f"none of the {len(self.videos['test'])} test videos can be read ({named}); replace them")
         self.log_dict({f"test/{k}": v for k, v in self.result.metrics().items()}, sync_dist=False)
 
     # Both
@@ -160,18 +196,14 @@ class Recognition(LightningModule):
         reduce = self.trainer.strategy.reduce
         sums, views = reduce(scores.sums, reduce_op="sum").cpu(), reduce(scores.views, reduce_op="sum").cpu()
         seen = torch.nonzero(views)[:, 0]
-        videos = self._videos(phase)
+        videos = [self.videos[phase][i] for i in seen.tolist()]
         return Scores(
             classes=self.classes,
-            videos=[videos[i].name for i in seen.tolist()],
-            labels=np.array([videos[i].label for i in seen.tolist()], dtype=np.int64),
+            videos=[video.name for video in videos],
+            labels=np.array([video.label for video in videos], dtype=np.int64),
             scores=(sums[seen] / views[seen, None]).numpy(),
             views=views[seen].long().numpy(),
         )
-
-    def _videos(self, phase: str) -> Any:
-        """The phase's list of videos; `video_id` counts in it."""
-        return getattr(self.trainer.datamodule, f"{phase}_videos")  # type: ignore[attr-defined]
 
     def _note_unreadable(self, phase: str, batch: Batch) -> None:
         self.unreadable[phase].update(batch.get("unreadable", []))

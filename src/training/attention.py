@@ -15,8 +15,8 @@ COLOUR = "#1f6fb4"
 SHOWN = 16  # frames of a picture
 
 
-def is_told(recognizer: Recognizer) -> bool:
-    """Whether the network's heads can tell what they look at."""
+def has_attention(recognizer: Recognizer) -> bool:
+    """Whether the network's heads report attention weights."""
     return all(hasattr(head, "attention") for head in recognizer.pooling.heads)
 
 

@@ -1,0 +1,67 @@
+"""The network of a configuration."""
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from src.build.compose import compose
+from src.build.instantiate import build
+from src.errors import UsageError
+from src.models.pooling.fusion import HeadMaker
+from src.models.recognizer import Recognizer
+
+
+def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = None) -> Recognizer:
+    """The network of a configuration, with random weights; no data is needed on disk.
+
+    Args:
+        config: overrides as on the command line (`["model=i3d", "pooling=bert"]`), for a network that takes the
+            model's own clips; or a composed configuration, which may have the smaller clips of a data set.
+        num_classes: how many classes there are. A composed configuration may know it (`data.num_classes`).
+
+    Raises:
+        UsageError: an impossible combination, or an unknown number of classes.
+    """
+    cfg = compose(config, "network") if isinstance(config, list) else config
+    num_classes = num_classes or ("data" in cfg and cfg.data.num_classes) or None
+    if num_classes is None:
+        raise UsageError("how many classes are there? give num_classes")
+    head: HeadMaker = build(cfg.pooling.head)
+    backbone = build(cfg.model.backbone)
+    try:
+        return Recognizer(
+            backbone,
+            head,
+            fusion=cfg.pooling.fusion,
+            frames=cfg.model.clip.frames,
+            num_classes=num_classes,
+            dropout=cfg.pooling.dropout,
+            mean=list(cfg.model.mean),
+            std=list(cfg.model.std),
+        )
+    except ValueError as error:
+        raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
+
+
+def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
+    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+
+    Raises:
+        UserError: as `build_recognizer`.
+    """
+    with torch.device("meta"), _WithoutRandomNumbers():
+        return build_recognizer(cfg, num_classes)
+
+
+class _WithoutRandomNumbers(TorchFunctionMode):
+    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,183 @@
+"""Commands of `key=value` options: help, parsing, exit codes.
+
+Exit codes are alike for all commands: 0 done, 1 refused or failed, 2 wrong usage, 130 and 143 interrupted.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from src.errors import UsageError, UserError
+from src.signals import Stopped, exit_while_starting, stop_on_signals
+from src.text import first_line, printable, protect_streams
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command. A repeatable one may be given several times."""
+
+    help: str
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    repeatable: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command is called and what it takes.
+
+    about: what it does, in whole sentences.
+    examples: at least two command lines, without `python -m src.`.
+    names: what words without `=` mean; None refuses them.
+    overrides: options that it does not know go on to the run's configuration.
+    """
+
+    name: str
+    about: str
+    examples: tuple[str, ...]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    names: str | None = None
+    overrides: str | None = None
+
+    def help(self) -> str:
+        """What `--help` prints."""
+        usage = f"python -m src.{self.name}" + (f" [{self.names}]" if self.names else "")
+        lines = [f"usage: {usage} [option=value …]", "", *self.about.strip().splitlines(), ""]
+        if self.options:
+            lines.append("options:")
+        width = max((len(name) for name in self.options), default=0) + 1
+        for name, option in self.options.items():
+            details = [f"one of {', '.join(option.choices)}"] if option.choices else []
+            details += [f"default: {option.default}"] if option.default is not None else []
+            details += ["may be repeated"] if option.repeatable else []
+            suffix = f" ({'; '.join(details)})" if details else ""
+            lines.append(f"  {name + '=':<{width}}  {option.help}{suffix}")
+        if self.overrides:
+            lines += ["", self.overrides]
+        return "\n".join([*lines, "", "examples:", *(f"  python -m src.{example}" for example in self.examples)])
+
+
+@dataclass
+class Arguments:
+    """The words of a command line, sorted."""
+
+    values: dict[str, str | None]
+    repeated: dict[str, list[str]]
+    names: list[str]
+    overrides: list[str]
+
+    def required(self, name: str, what: str) -> str:
+        """The value of an option that must be given. Raises UsageError where it is not."""
+        value = self.values[name]
+        if not value:
+            raise UsageError(f"{what}? give {name}=…")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """true or false, in any spelling of case. Raises UsageError for anything else."""
+        value = str(self.values[name]).lower()
+        if value not in ("true", "false"):
+            raise UsageError(f"{name}={self.values[name]}: give true or false")
+        return value == "true"
+
+    def whole(self, name: str, lowest: int = 1) -> int:
+        """A whole number from `lowest` up. Raises UsageError for anything else."""
+        value = str(self.values[name])
+        if not value.isdecimal() or int(value) < lowest:
+            raise UsageError(f"{name}={value}: give a whole number from {lowest} up")
+        return int(value)
+
+
+def parse(command: Command, words: Sequence[str]) -> Arguments:
+    """Sort the words of a command line.
+
+    Raises:
+        UsageError: an unknown option, a value that is not a choice, a word that means nothing.
+    """
+    arguments = Arguments({}, {}, [], [])
+    for name, option in command.options.items():
+        arguments.values[name] = option.default
+        arguments.repeated[name] = []
+    for word in words:
+        key, sign, value = word.partition("=")
+        if sign and key in command.options:
+            option = command.options[key]
+            if option.choices and value not in option.choices:
+                raise UsageError(f"{key}={printable(value)}: choose one of {', '.join(option.choices)}")
+            arguments.values[key] = value
+            arguments.repeated[key].append(value)
+        elif sign and not word.startswith("-") and command.overrides:
+            arguments.overrides.append(word)
+        elif not sign and not word.startswith("-") and command.names:
+            arguments.names.append(word)
+        else:
+            raise UsageError(_unknown(command, word, key))
+    return arguments
+
+
+def _unknown(command: Command, word: str, key: str) -> str:
+    near = difflib.get_close_matches(key.lstrip("-"), command.options, 1)
+    hint = f"did you mean {near[0]}=? " if near else ""
+    known = ", ".join(f"{name}=" for name in command.options) or "none"
+    return f"{printable(word)}: unknown option; {hint}options are {known} (--help explains them)"
+
+
+def start_command(help_text: Callable[[], str]) -> list[str]:
+    """What every command does first; returns its words. `--help` prints the help and exits."""
+    words = sys.argv[1:]
+    protect_streams()
+    if {"-h", "--help"} & set(words):
+        print(help_text())
+        sys.exit(0)
+    exit_while_starting()
+    return words
+
+
+def run_command(command: Command, task: Callable[[Arguments], int | None]) -> None:
+    """Run a task with the options of the command line, and exit."""
+    words = start_command(command.help)
+    finish(lambda: task(parse(command, words)))
+
+
+def finish(task: Callable[[], int | None], continues: str = "the same command continues from here") -> None:
+    """Run `task` and exit with what it returns; errors that a user can fix are one line.
+
+    LATE_FULL_ERROR=1 asks for the traceback.
+    """
+    try:
+        with stop_on_signals():
+            code = task()
+    except Stopped as stopped:
+        print(f"{stopped}; {continues}", file=sys.stderr)
+        leave(stopped.exit_code)
+    except UserError as error:
+        refuse(error)
+    except OSError as error:
+        if wants_traceback():
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        refuse(UserError(f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"))
+    else:
+        sys.exit(code or 0)
+
+
+def refuse(error: UserError) -> None:
+    """Print the error as one line and exit: 2 for wrong usage, 1 for everything else."""
+    if wants_traceback():
+        raise error
+    print(f"error: {printable(error)}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks."""
+    return any(os.environ.get(name, "0") not in {"", "0"} for name in ("LATE_FULL_ERROR", "HYDRA_FULL_ERROR"))
+
+
+def leave(code: int) -> None:
+    """Exit after a signal, without waiting for threads that may hang."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

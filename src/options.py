@@ -1,0 +1,290 @@
+"""Every option of a run, once: which values it takes, and whether it defines the run.
+
+Defaults stand in `conf/`; here stands what may be in their place. An option defines a run if another value makes
+another run (src/runs/identity.py); the others say where, how fast or how loudly the same run is made. A test lists
+`conf/` and asks that every option is declared here.
+
+Arguments of components (`model.backbone.…`, `pooling.head.…`, `optim.optimizer.…`) are checked by their constructors.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from src.errors import UsageError
+from src.text import listed, printable
+
+
+@dataclass(frozen=True)
+class Values:
+    """What an option takes: a description that ends the sentence "it takes …", a test, and a value that works."""
+
+    what: str
+    accepts: Callable[[Any], bool]
+    example: object
+
+
+def whole(lowest: int, highest: int | None = None) -> Values:
+    """Whole numbers of a range."""
+    top = math.inf if highest is None else highest
+    what = f"a whole number from {lowest} up" if highest is None else f"a whole number from {lowest} to {highest}"
+    return Values(what, lambda v: type(v) is int and lowest <= v <= top, max(lowest, min(1, top)))
+
+
+def number(above: float, highest: float | None = None, *, closed: bool = False) -> Values:
+    """Finite numbers above (or, closed, from) a bound."""
+    top = math.inf if highest is None else highest
+    what = f"a number {'from' if closed else 'above'} {above:g}" + ("" if highest is None else f" to {highest:g}")
+
+    def accepts(value: Any) -> bool:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            return False
+        return bool((above <= value if closed else above < value) and value <= top)
+
+    return Values(what, accepts, 0.1 if highest is None else highest)
+
+
+def one_of(*choices: Any) -> Values:
+    """One of a few values; True is not taken for 1."""
+    return Values(f"one of {listed(choices, 20)}", lambda v: any(v is c or _same(v, c) for c in choices), choices[0])
+
+
+def _same(value: Any, choice: Any) -> bool:
+    return type(value) is type(choice) and bool(value == choice)
+
+
+def optional(values: Values) -> Values:
+    """The same, or null."""
+    return Values(f"{values.what}, or null", lambda v: v is None or values.accepts(v), values.example)
+
+
+def either(*several: Values) -> Values:
+    """What any of several kinds takes."""
+    what = ", or ".join(values.what for values in several)
+    return Values(what, lambda v: any(values.accepts(v) for values in several), several[0].example)
+
+
+def many(values: Values, size: int | None = None) -> Values:
+    """A list of such values."""
+
+    def accepts(value: Any) -> bool:
+        right = isinstance(value, list) and (len(value) == size if size else len(value) > 0)
+        return right and all(values.accepts(element) for element in value)
+
+    example = [values.example] * (size or 1)
+    return Values(f"a list{f' of {size}' if size else ''}, each {values.what}", accepts, example)
+
+
+FLAG = one_of(True, False)
+TEXT = Values("a text", lambda v: isinstance(v, str) and v != "", "text")
+PATH = Values("a path", lambda v: isinstance(v, str | int) and v != "" and not isinstance(v, bool), "DIR")
+NAME = Values("a text", lambda v: isinstance(v, str | int) and not isinstance(v, bool), "NAME")
+ANYTHING = Values("any value", lambda v: True, None)
+RATE = Values("a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1, 0.5)
+LIMIT = Values(
+    "a share of the batches (0.0 to 1.0) or a number of batches",
+    lambda v: (type(v) is float and 0 <= v <= 1) or (type(v) is int and v >= 0),
+    1.0,
+)
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_static_graph", "fsdp")
+DEVICES = Values("a number of devices, or auto", lambda v: v in ("auto", -1, "-1") or (type(v) is int and v > 0), 1)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, or all whose names match a pattern.
+
+    defines: whether another value makes another run.
+    since: for an option that was added later: the value that means what runs did before it existed. It leaves the
+        hash of a run as it was.
+    """
+
+    values: Values
+    defines: bool = True
+    since: Any = ...
+
+
+EFFECT = {  # another value, another run
+    "seed": whole(0, 2**32 - 1),
+    "early_stopping": optional(whole(1)),
+    "on_divergence": one_of("stop", "continue"),
+    "test.enabled": FLAG,
+    "test.clips": either(one_of("all"), whole(1)),
+    "test.crops": one_of(1, 3, 10),
+    "modality.name": one_of("rgb", "flow"),
+    "modality.channels": whole(1),
+    "model.name": TEXT,
+    "model.clip.frames": whole(1),
+    "model.clip.stride": whole(1),
+    "model.clip.crop": whole(1),
+    "model.clip.frame_size": many(whole(1), 2),
+    "model.clip.keep_aspect": FLAG,
+    "model.mean": many(number(-math.inf)),
+    "model.std": many(number(0)),
+    "model.backbone.*": ANYTHING,
+    "pooling.name": TEXT,
+    "pooling.fusion": one_of("late", "early"),
+    "pooling.dropout": RATE,
+    "pooling.head.*": ANYTHING,
+    "reduction.kind": one_of("none", "frmb", "frab"),
+    "weights.kind": one_of(None, "published", "file"),
+    "weights.path": PATH,
+    "weights.source": optional(ANYTHING),
+    "weights.source.file": TEXT,
+    "weights.source.sha256": optional(NAME),
+    "protocol.name": one_of("holdout", "paper"),
+    "protocol.fraction": optional(number(0, 1)),
+    "recipe.name": TEXT,
+    "recipe.batch_size": whole(1),
+    "optim.name": TEXT,
+    "optim.optimizer.lr": number(0),
+    "optim.optimizer.*": ANYTHING,
+    "schedule.name": TEXT,
+    "schedule.monitor": optional(TEXT),
+    "schedule.scheduler": optional(ANYTHING),
+    "schedule.scheduler.*": ANYTHING,
+    "trainer.devices": DEVICES,
+    "trainer.num_nodes": whole(1),
+    "trainer.precision": one_of(*PRECISIONS),
+    "trainer.max_epochs": whole(1),
+    "trainer.accumulate_grad_batches": whole(1),
+    "trainer.gradient_clip_val": optional(number(0)),
+    "trainer.sync_batchnorm": FLAG,
+    "trainer.deterministic": FLAG,
+    "trainer.limit_train_batches": LIMIT,
+    "trainer.limit_val_batches": LIMIT,
+    "trainer.limit_test_batches": LIMIT,
+    "trainer.*": ANYTHING,
+    "data.name": TEXT,
+    "data.num_classes": optional(whole(2)),
+    "data.split": optional(whole(1)),
+    "data.on_error": one_of("raise", "skip"),
+    "data.flow": NAME,
+    "data.flip": FLAG,
+    "data.scales": many(number(0, 1)),
+    "data.set_seed": whole(0),
+    "data.train": whole(1),
+    "data.val": whole(1),
+    "data.test": whole(1),
+    "data.frames": whole(1),
+    "data.size": whole(1),
+    "data.test_fraction": number(0, 1),
+    "data.split_seed": whole(0),
+    "data.allow_missing": FLAG,
+    "data.*": ANYTHING,
+}
+
+NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
+    "run_dir": optional(PATH),
+    "ckpt_path": optional(PATH),
+    "dry_run": FLAG,
+    "rows": ANYTHING,
+    "seeds": ANYTHING,
+    "experiment": ANYTHING,
+    "experiment.*": ANYTHING,
+    "logger": ANYTHING,
+    "logger.wandb.mode": one_of("auto", "online", "offline", "disabled"),
+    "logger.*": ANYTHING,
+    "requeue": FLAG,
+    "test.view_batch": whole(1),
+    "model.channels_last": FLAG,
+    "model.reduction.*": TEXT,
+    "model.statistics": ANYTHING,
+    "model.statistics.*": ANYTHING,
+    "model.lr.*": number(0),
+    "model.bert.*": ANYTHING,
+    "model.pretrained": optional(ANYTHING),
+    "model.pretrained.*": ANYTHING,
+    "weights.source.url": optional(TEXT),
+    "weights.source.how": TEXT,
+    "pooling.input": one_of("full", "reduced"),
+    "recipe.lr.*": number(0),
+    "recipe.dropout.*": RATE,
+    "recipe.rates.*": RATE,
+    "recipe.epochs": whole(1),
+    "recipe.accumulate": whole(1),
+    "trainer.accelerator": NAME,
+    "trainer.strategy": one_of(*STRATEGIES),
+    "trainer.benchmark": FLAG,
+    "trainer.enable_progress_bar": FLAG,
+    "trainer.log_every_n_steps": whole(1),
+    "trainer.num_sanity_val_steps": whole(0),
+    "data.root": optional(PATH),
+    "data.decoder": one_of("decord", "pyav"),
+    "data.workers": whole(0),
+    "data.allow_overlap": FLAG,
+    "data.check_counts": FLAG,
+    "data.csv": optional(PATH),
+    "data.group_pattern": optional(TEXT),
+    "data.list_folder": optional(PATH),
+    "data.train_list": optional(PATH),
+    "data.test_list": optional(PATH),
+    "data.class_names": optional(PATH),
+    "data.own_lists": FLAG,
+}
+
+OPTIONS: dict[str, Option] = {
+    **{name: Option(values) for name, values in EFFECT.items()},
+    **{name: Option(values, defines=False) for name, values in NO_EFFECT.items()},
+}
+
+
+def declared(name: str) -> Option | None:
+    """The declaration of an option: its own, else that of the longest pattern that its name matches."""
+    if name in OPTIONS:
+        return OPTIONS[name]
+    patterns = [pattern for pattern in OPTIONS if "*" in pattern and fnmatchcase(name, pattern)]
+    return OPTIONS[max(patterns, key=len)] if patterns else None
+
+
+def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted option, value) of a resolved configuration; lists are values, `_target_` and its kind are left out."""
+    if not isinstance(node, Mapping) or (name and not node):
+        yield name, node
+        return
+    for key, value in node.items():
+        if not str(key).startswith("_"):
+            yield from leaves(value, f"{name}.{key}" if name else str(key))
+
+
+# The option to type where a value comes from another one.
+TYPED = {
+    "trainer.max_epochs": "recipe.epochs",
+    "trainer.accumulate_grad_batches": "recipe.accumulate",
+    "optim.optimizer.lr": "optim.optimizer.lr (recipe.lr)",
+    "pooling.dropout": "pooling.dropout (recipe.dropout)",
+}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse the first option of a resolved configuration whose value is of the wrong type or out of range.
+
+    Raises:
+        UsageError: names the option, its value, what it takes, and a value that works.
+    """
+    for name, value in leaves(config):
+        option = declared(name)
+        if option is not None and not option.values.accepts(value):
+            raise UsageError(
+                f"{name}={_typed(value)}: {TYPED.get(name, name)} takes {option.values.what}; "
+                f"for example {name}={_typed(_suggestion(value, option.values))}"
+            )
+
+
+def _typed(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return printable(value).replace(" ", "") if isinstance(value, list) else printable(value)
+
+
+def _suggestion(value: Any, values: Values) -> Any:
+    """A choice that is spelt nearly like the value, else the example."""
+    choices = values.what.removeprefix("one of ").split(", ") if values.what.startswith("one of ") else []
+    near = difflib.get_close_matches(str(value), choices, 1)
+    return near[0] if near else values.example

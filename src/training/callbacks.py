@@ -1,0 +1,116 @@
+"""What happens around the training loop: throughput, a line an epoch, a progress bar, and a check of the ranks."""
+
+import time
+from typing import Any, ClassVar
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+from rich.console import Console
+
+from src.errors import UserError
+from src.runs.folder import RunFolder
+from src.training.checkpoints import BestAndLast
+
+
+class SameConfiguration(Callback):
+    """Refuses to start where ranks have different configurations.
+
+    identity: of this rank's configuration (src.runs.identity).
+    """
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Compare with all ranks; they have found each other by now, and nothing has been trained.
+
+        Raises:
+            UserError: they differ; on every rank.
+        """
+        if trainer.world_size == 1:
+            return
+        identities: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(identities, self.identity)
+        if len(set(identities)) > 1:
+            ranks = ", ".join(f"rank {number} {identity}" for number, identity in enumerate(identities))
+            raise UserError(f"the ranks have different configurations ({ranks}); start all with the same options")
+
+
+class Throughput(Callback):
+    """Clips per second of the training loop, waiting for data included, validation not."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self.start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.clips = 0
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        clips = batch["clip"]
+        self.clips += clips.shape[0] * clips.shape[1] * trainer.world_size
+        rate = self.clips / (time.perf_counter() - self.start)
+        module.log("clips_per_second", rate, prog_bar=True, on_step=True, on_epoch=False, rank_zero_only=True)
+
+
+class EpochLines(Callback):
+    """One line an epoch on the terminal or in the log."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        train_top1 = 100 * float(module.train_top1.compute())  # type: ignore[union-attr, operator]  # all ranks take part
+        if not trainer.is_global_zero:
+            return
+        values = trainer.callback_metrics
+        val: dict[str, float] = module.val_metrics  # type: ignore[assignment]
+        validation = f"val loss {val['val/loss']:.3f} top1 {val.get('val/top1', 0):.1f} %  " if val else ""
+        self.console.print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"train loss {values['train/loss_epoch']:.3f} top1 {train_top1:.1f} %  {validation}"
+            f"lr {module.learning_rate:.1e}  {values['clips_per_second']:.1f} clips/s  "
+            f"{time.perf_counter() - self.start:.0f} s"
+        )
+
+
+class Bar(RichProgressBar):
+    """Progress with loss, accuracy and clips per second of the current batch."""
+
+    SHOWN: ClassVar = {"train/loss_step": "loss", "batch_top1": "top1", "clips_per_second": "clips/s"}
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+        values = super().get_metrics(trainer, module)
+        return {short: values[name] for name, short in self.SHOWN.items() if name in values}
+
+
+def callbacks(
+    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool, check_finite: bool
+) -> list[Callback]:
+    """All of a run's callbacks; checkpoints come last.
+
+    early_stopping: epochs without a lower validation loss; None trains to the end.
+    check_finite: stop early at a validation loss that is not finite.
+    """
+    made: list[Callback] = [SameConfiguration(identity), Throughput(), EpochLines(console)]
+    if early_stopping is not None:
+        made.append(
+            EarlyStopping(
+                "val/loss",
+                patience=early_stopping,
+                strict=False,
+                check_finite=check_finite,
+                check_on_train_epoch_end=True,
+            )
+        )
+    if bar:
+        made.append(Bar())
+    return [*made, BestAndLast(folder)]

@@ -1,0 +1,228 @@
+"""One run, from a resolved configuration to its results: build everything, fit, test the best epoch, write.
+
+Each function is one step of it, in this process (one rank, where there are several). `src/training/recognition.py` has
+the loss and the metrics, `src/training/callbacks.py` what happens around an epoch.
+"""
+
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from omegaconf import DictConfig
+from pytorch_lightning import Callback, Trainer, seed_everything
+from rich import get_console
+from rich.console import Console
+
+from src.build.data import build_data
+from src.build.instantiate import build as instantiate
+from src.build.network import build_recognizer, skeleton
+from src.data.audit import audit
+from src.data.datamodule import VideoData
+from src.errors import UserError
+from src.models import download, weights
+from src.runs import ranks, records
+from src.runs.folder import RunFolder
+from src.runs.records import DataRecord, Results, RunRecord
+from src.training import checkpoints, outputs
+from src.training.callbacks import callbacks
+from src.training.checkpoints import BestAndLast, WholeFileCheckpoints
+from src.training.loggers import Guarded, close_all, loggers, sync_hint
+from src.training.recognition import Recognition
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """A run in progress."""
+
+    cfg: DictConfig
+    folder: RunFolder
+    record: RunRecord
+    data_record: DataRecord
+    checkpoint: Path | None  # to go on from
+    module: Recognition
+    data: VideoData
+    trainer: Trainer
+    loggers: list[Guarded]
+    console: Console
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def checkpoints(self) -> BestAndLast:
+        """The callback that knows the best epoch."""
+        return next(one for one in self.trainer.callbacks if isinstance(one, BestAndLast))  # type: ignore[attr-defined]
+
+
+def run(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) -> Results | None:
+    """Train and test; returns what results.json says (None on ranks other than the first)."""
+    session = build(cfg, folder, checkpoint)
+    try:
+        fit(session)
+        test(session)
+        return write(session)
+    finally:
+        close(session)
+
+
+def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) -> Session:
+    """Network, data, loggers and trainer: all that can be refused, before anything slow happens.
+
+    checkpoint: of a run to go on from.
+    """
+    quiet_lightning()
+    record = folder.read_run()
+    assert record is not None  # src.runs.start writes it
+    module, data = assemble(cfg, initial_weights=checkpoint is None)
+    if checkpoint is not None:
+        checkpoints.check_fit(module, checkpoint, cfg.recipe.epochs)
+    console = get_console()  # the one that the progress bar is drawn on
+    console.soft_wrap = True
+    console._highlight = console._markup = False  # names are shown as they are
+    about_data = outputs.data_record(data.lists, data.videos)
+    if ranks.rank() == 0:
+        audit(data.lists, data.videos, folder.path, console, allow_overlap=cfg.data.allow_overlap)
+        records.write(folder.data, about_data)
+    made = loggers(cfg, folder, record.title)
+    bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
+    stop = cfg.on_divergence == "stop"
+    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar, check_finite=stop)
+    trainer = make_trainer(cfg, folder.path, made, watchers, bar)
+    if trainer.is_global_zero:
+        size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
+        console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
+    return Session(cfg, folder, record, about_data, checkpoint, module, data, trainer, made, console)
+
+
+def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition, VideoData]:
+    """Network and data of a configuration.
+
+    initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
+    """
+    skeleton(cfg, num_classes=2)  # an impossible pair is refused before data is touched
+    file = download.obtain(cfg.weights) if initial_weights else None
+    data = build_data(cfg)
+    seed_everything(cfg.seed, verbose=False)
+    module = recognition(cfg, data.lists.classes, data)
+    if file is not None:
+        log.info("%s: %s", file.name, weights.load(module.recognizer, file).summary)
+    if cfg.model.channels_last:
+        module.recognizer.channels_last()
+    return module, data
+
+
+def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = None) -> Recognition:
+    """The network of a configuration for these classes, ready for training or testing."""
+    return Recognition(
+        build_recognizer(cfg, num_classes=len(classes)),
+        classes=classes,
+        videos=data.videos if data else {},
+        optimizer=instantiate(cfg.optim.optimizer),
+        scheduler=instantiate(cfg.schedule.scheduler) if cfg.schedule.scheduler else None,
+        monitor=cfg.schedule.monitor,
+        seed=cfg.seed,
+        stop_on_divergence=cfg.on_divergence == "stop",
+    )
+
+
+def fit(session: Session) -> None:
+    """Train, from the beginning or the checkpoint."""
+    start = time.perf_counter()
+    session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
+    session.seconds["fit"] = round(time.perf_counter() - start, 1)
+
+
+def test(session: Session) -> None:
+    """Test the best epoch; the last one where no epoch was validated."""
+    if not session.cfg.test.enabled:
+        return
+    file = tested_checkpoint(session)
+    if file is not None:
+        checkpoints.restore(session.module, file)
+    start = time.perf_counter()
+    session.trainer.test(session.module, session.data, verbose=False)
+    session.seconds["test"] = round(time.perf_counter() - start, 1)
+
+
+def tested_checkpoint(session: Session) -> Path | None:
+    """The best epoch's checkpoint, if there is one."""
+    return session.folder.best if session.checkpoints.best is not None else None
+
+
+def write(session: Session) -> Results | None:
+    """Scores and results.json, then pictures, loggers and the summary."""
+    unreadable = outputs.all_unreadable(session.trainer, session.module)
+    if not session.trainer.is_global_zero:
+        return None
+    file = tested_checkpoint(session) or session.folder.last
+    outcome = outputs.results(
+        session.cfg,
+        title=session.record.title,
+        identity=session.record.identity,
+        origin=session.record.origin,
+        settings=session.record.description,
+        data=session.data_record,
+        module=session.module,
+        epochs=session.trainer.current_epoch,
+        best=session.checkpoints.best,
+        checkpoint=str(file.relative_to(session.folder.path)),
+        seconds=session.seconds,
+        unreadable=unreadable,
+    )
+    scores = session.module.result
+    if scores is not None:
+        scores.save(session.folder.scores)
+    records.write(session.folder.results, outcome)
+    if scores is not None:
+        outputs.show(scores, session.module.recognizer, session.data, session.folder.path, session.loggers)
+    outputs.summarize(outcome, session.loggers)
+    hint = sync_hint(session.loggers, session.folder)
+    outputs.print_summary(session.console, outcome, session.folder.path, hint)
+    return outcome
+
+
+def close(session: Session) -> None:
+    """End the loggers, whatever has happened."""
+    close_all(session.loggers)
+
+
+def make_trainer(
+    cfg: DictConfig, folder: Path, made: list[Guarded], watchers: list[Callback], bar: bool = False
+) -> Trainer:
+    """Lightning's loop as conf/trainer sets it, writing under `folder` only.
+
+    Raises:
+        UserError: Lightning refuses a setting, for example a device that is not there.
+    """
+    plugins: list[Any] = [WholeFileCheckpoints()]
+    if ranks.started_here():  # not SLURM's: one of its tasks has started several ranks
+        plugins.append(LightningEnvironment())
+    try:
+        trainer: Trainer = instantiate(
+            cfg.trainer,
+            callbacks=watchers,
+            logger=made,
+            plugins=plugins,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )()
+    except (ValueError, TypeError, RuntimeError) as error:  # Lightning's own exceptions are kinds of these
+        raise UserError(
+            f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
+        ) from error
+    return trainer
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's remarks on things that are settled here off the terminal."""
+    for name in ("pytorch_lightning", "lightning.fabric", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

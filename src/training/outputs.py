@@ -1,0 +1,194 @@
+"""What a finished run writes: results.json and scores first, then pictures and loggers, which can only warn."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+from rich.console import Console
+
+from src.build.network import skeleton
+from src.data.annotations import Lists, Video, list_digest
+from src.data.datamodule import VideoData
+from src.models import cost
+from src.models.recognizer import Recognizer
+from src.runs.records import SCHEMA, Best, Cost, DataRecord, Origin, Results, Videos
+from src.scores import Scores
+from src.text import first_line, printable
+from src.training import attention, mistakes
+from src.training.loggers import Guarded
+from src.training.recognition import Recognition
+
+log = logging.getLogger(__name__)
+WORST = 8  # mistakes that are shown with their video
+
+
+def data_record(lists: Lists, videos: dict[str, list[Video]]) -> DataRecord:
+    """Which videos and classes a run has."""
+    digests = {phase: Videos(**list_digest(own)) for phase, own in videos.items()}  # type: ignore[arg-type]
+    both = list_digest([*videos["train"], *videos["val"]])
+    return DataRecord(
+        schema=SCHEMA,
+        name=lists.name,
+        root=lists.root,
+        split=lists.split,
+        official=lists.official,
+        classes=lists.classes,
+        left_out=list(lists.left_out),
+        train_val=Videos(**both),  # type: ignore[arg-type]
+        **digests,
+    )
+
+
+def cost_of(cfg: DictConfig, classes: int) -> Cost:
+    """Parameters and operations of the network for one clip; nothing is computed."""
+    clip = cfg.model.clip
+    shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    parts = cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
+    total = cost.total(parts)
+    return Cost(total.params, total.macs, total.operations)
+
+
+def results(
+    cfg: DictConfig,
+    *,
+    title: str,
+    identity: str,
+    origin: Origin,
+    settings: dict[str, Any],
+    data: DataRecord,
+    module: Recognition,
+    epochs: int,
+    best: Best | None,
+    checkpoint: str | None,
+    seconds: dict[str, float],
+    unreadable: dict[str, list[str]],
+) -> Results:
+    """Everything that results.json says."""
+    protocol: Any = OmegaConf.to_container(cfg.protocol)
+    tested = module.result
+    return Results(
+        schema=SCHEMA,
+        title=title,
+        identity=identity,
+        origin=origin,
+        model=str(cfg.model.name),
+        pooling=str(cfg.pooling.name),
+        modality=cfg.modality.name,
+        optimizer=str(cfg.optim.name),
+        protocol=protocol,
+        split=data.split,
+        seed=cfg.seed,
+        cost=cost_of(cfg, len(module.classes)),
+        data=data,
+        epochs=epochs,
+        best=best,
+        checkpoint=checkpoint,
+        diverged=module.diverged,
+        metrics=tested.metrics() if tested else None,
+        tested=len(tested.videos) if tested else 0,
+        seconds=seconds,
+        unreadable=unreadable,
+        settings=settings,
+    )
+
+
+def all_unreadable(trainer: Trainer, module: Recognition) -> dict[str, list[str]]:
+    """Phase → messages of the videos that could not be read, from every rank."""
+    parts: list[Any] = [dict(module.unreadable)]
+    if trainer.world_size > 1:
+        parts = [None] * trainer.world_size
+        torch.distributed.all_gather_object(parts, dict(module.unreadable))
+    merged: dict[str, set[str]] = {}
+    for part in parts:
+        for phase, messages in part.items():
+            merged.setdefault(phase, set()).update(messages)
+    return {phase: sorted(messages) for phase, messages in merged.items() if messages}
+
+
+def show(scores: Scores, recognizer: Recognizer, data: VideoData, folder: Path, loggers: list[Guarded]) -> None:
+    """Confusion matrix, attention and worst mistakes, into the folder and to W&B. A failure is a warning."""
+    by_name = {video.name: video for video in data.videos["test"]}
+
+    def frames_of(name: str) -> NDArray[np.uint8]:
+        frames: NDArray[np.uint8] = data.frames(by_name[name])
+        return frames
+
+    pictures: dict[str, Path] = {}
+    _try("confusion matrix", lambda: pictures.update(confusion=mistakes.save_confusion(scores, folder)))
+    if attention.has_attention(recognizer):
+        _try(
+            "attention",
+            lambda: pictures.update(attention=attention.save(recognizer, frames_of(scores.videos[0]), folder)),
+        )
+    rows: list[dict[str, Any]] = []
+    _try("worst mistakes", lambda: rows.extend(mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)))
+    for logger in loggers:
+        if logger.is_wandb:
+            logger.attempt(lambda: _log_pictures(logger, pictures, rows, folder))  # noqa: B023
+
+
+def _try(what: str, action: Callable[[], Any]) -> None:
+    """Results are written by now: whatever a picture suffers, the run is finished."""
+    try:
+        action()
+    except Exception as error:
+        log.warning("%s: not written (%s)", what, printable(first_line(error)))
+
+
+def _log_pictures(logger: Guarded, pictures: dict[str, Path], rows: list[dict[str, Any]], folder: Path) -> None:
+    import wandb  # slow to import: only where it is used
+
+    experiment = logger.inner.experiment
+    experiment.log({name: wandb.Image(str(path)) for name, path in pictures.items()})
+    if not rows:
+        return
+    table = wandb.Table(columns=[*rows[0]])
+    for row in rows:
+        clip = wandb.Video(str(folder / "mistakes" / row["clip"]), format="mp4")
+        table.add_data(*{**row, "clip": clip}.values())
+    experiment.log({"worst mistakes": table})
+
+
+def summarize(outcome: Results, loggers: list[Guarded]) -> None:
+    """The columns of the report's table as the run's summary in W&B, to filter and compare runs by."""
+    columns = {
+        "model": outcome.model,
+        "pooling": outcome.pooling,
+        "modality": outcome.modality,
+        "optimizer": outcome.optimizer,
+        "protocol": outcome.protocol.get("name"),
+        "data": outcome.data.name,
+        "split": outcome.split,
+        "seed": outcome.seed,
+        "params M": round(outcome.cost.params / 1e6, 2),
+        "operations G": round(outcome.cost.operations / 1e9, 2),
+        "MACs G": round(outcome.cost.macs / 1e9, 2),
+        "best epoch": outcome.best.epoch if outcome.best else None,
+        "test videos": outcome.tested,
+        **{f"test/{name}": value for name, value in (outcome.metrics or {}).items()},
+    }
+    for logger in loggers:
+        if logger.is_wandb:
+            logger.attempt(lambda: logger.inner.experiment.summary.update(columns))  # noqa: B023
+
+
+def print_summary(console: Console, outcome: Results, folder: Path, hint: str | None = None) -> None:
+    """The end of a run on the terminal: what was left out, the metrics, where everything is."""
+    for phase, messages in outcome.unreadable.items():
+        console.print(f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red")
+        for message in messages:
+            console.print(f"  {printable(message)}")
+    if outcome.diverged:
+        console.print("the training loss was not finite (on_divergence=continue)", style="bold red")
+    if outcome.metrics is not None:
+        values = "  ".join(f"{name} {value:.2f} %" for name, value in outcome.metrics.items())
+        console.print(f"test over {outcome.tested} videos: {values}")
+    console.print(f"results, scores, curves and checkpoints: {printable(folder)}")
+    if hint:
+        console.print(f"logged offline; to upload: {printable(hint)}")
