@@ -26,7 +26,8 @@ hydra: { mode: MULTIRUN }
 experiment:
   name: small
   title: Start-up
-  common: [model=tiny, data.train=16, data.val=8, data.test=8, data.size=32, recipe.epochs=1, logger=csv, data.workers=0]
+  common: [model=tiny, data.train=16, data.val=8, data.test=8, data.size=32, data.workers=0, recipe.epochs=1,
+    logger=csv]
   seeds: [0, 1, 2]
   rows: { average: { overrides: [pooling=average] } }
 """
