@@ -114,7 +114,11 @@ def take_stock(
         known = journal.entries
         for name in set(known) - set(videos):  # gone from disk
             del known[name]
-        todo = [(name, path) for name, path in videos.items() if not _settled(known.get(name), path, retry_bad)]
+        older = {name for name, entry in known.items() if entry.in_order is None}  # and never compared
+        todo = []
+        for name, path in videos.items():
+            if name in older or not _settled(known.get(name), path, retry_bad):
+                todo.append((name, path))
         progress.start("decoding", len(videos), len(videos) - len(todo))
         for (name, path), result in run_limited(probe, todo, workers, limit_s):
             entry = bad_entry(name, path, result.reason) if isinstance(result, Failure) else result
