@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from src.config import CONF, register
+from src.data.annotations import check_trainable
 from src.data.datamodule import VideoData
 from src.data.usable import usable
 from src.errors import UserError
@@ -112,6 +113,7 @@ def build_data(cfg: DictConfig) -> VideoData:
         UserError: something on disk or in the lists is not as it must be.
     """
     lists = usable(build(cfg.data.lists), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+    check_trainable(lists)
     # Not as an argument of `build`: Hydra would take the dataclass apart.
     data: VideoData = build(cfg.data.module)(lists=lists)
     return data

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 
 from src import attention, complexity, files, mistakes
-from src.data.annotations import identity
+from src.data.annotations import list_digest
 from src.data.datamodule import VideoData
 from src.recognition import Recognition
 
@@ -32,9 +32,9 @@ def describe(cfg: DictConfig, data: VideoData, module: Recognition) -> dict[str,
             "root": data.lists.root,
             "classes": len(data.lists.classes),
             "left_out": list(data.lists.left_out),
-            **{phase: identity(getattr(data, f"{phase}_videos")) for phase in ("train", "val", "test")},
+            **{phase: list_digest(getattr(data, f"{phase}_videos")) for phase in ("train", "val", "test")},
             # The same for every seed, while a hold-out parts it otherwise for each.
-            "train_val": identity([*data.train_videos, *data.val_videos]),
+            "train_val": list_digest([*data.train_videos, *data.val_videos]),
         },
     }
 

@@ -3,10 +3,11 @@ import torch
 from src.batch import IGNORE
 from src.config import ClipSpec
 from src.data import sampling, transforms
-from src.data.annotations import Video, folder
+from src.data.annotations import Video
 from src.data.datamodule import VideoData
 from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
+from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
 SPEC = ClipSpec(8, 1, 32, (64, 48), False)
