@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.errors import UserError
-from src.text import listed
+from src.text import listed, printable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def check_trainable(lists: Lists) -> None:
     """
     if len(lists.classes) < 2:
         raise UserError(
-            f"{lists.root}: the only class is {listed(lists.classes) or 'missing'}; "
+            f"{printable(lists.root)}: there is only one class ({listed(lists.classes)}); "
             "training needs videos of two classes or more"
         )
 

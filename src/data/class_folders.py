@@ -1,6 +1,7 @@
 """Videos by the folders that they are in: `<class>/…`, or `train/<class>/…` beside `test/<class>/…`."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,11 +88,13 @@ def _outside_class_folders(folder: Path, prefix: str) -> list[str]:
 
 def _visible(folder: Path) -> list[str]:
     try:
-        return sorted(path.name for path in folder.iterdir() if path.name[0] != "." and path.name not in SYSTEM)
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
     except OSError as error:
         raise UserError(
             f"folder {printable(folder)} cannot be read ({first_line(error)}); get the right to read it"
         ) from error
+    return sorted(name for name in names if name[0] != "." and name not in SYSTEM)
 
 
 def _splits(base: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -128,7 +131,8 @@ def _splits(base: Path, folders: Sequence[str]) -> dict[str, str]:
 
 
 def _check_no_splits(folder: Path) -> None:
-    sides = {SPLITS[name.lower()] for name in _class_names(folder) if name.lower() in SPLITS}
+    names = [name for name in _visible(folder) if name.lower() in SPLITS]
+    sides = {SPLITS[name.lower()] for name in names if (folder / name).is_dir()}
     if len(sides) > 1:
         raise UserError(
             f"class folder {printable(folder)} holds split folders; they belong above the class folders, as in "

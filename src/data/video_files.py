@@ -17,7 +17,7 @@ VIDEO_ENDINGS = (  # that FFmpeg reads and that mean nothing else
     ".dav", ".dif", ".divx", ".dv", ".evo", ".f4v", ".flv", ".gif", ".gxf", ".h261", ".h263", ".h264", ".h265",
     ".h266", ".hevc", ".insv", ".ismv", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2", ".mjpeg",
     ".mjpg", ".mk3d", ".mkv", ".mod", ".mov", ".mp4", ".mp4v", ".mpe", ".mpeg", ".mpg", ".mpg4", ".mpv", ".mts",
-    ".mxf", ".nsv", ".nut", ".obu", ".ogm", ".ogv", ".ps", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts",
+    ".mxf", ".nsv", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts",
     ".vc1", ".viv", ".vob", ".vro", ".vvc", ".webm", ".wmv", ".wtv", ".xvid", ".y4m",
 )
 # fmt: on
@@ -26,7 +26,7 @@ DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # C:\videos
 
 def is_video(name: str) -> bool:
     """The name ends like a video file's, in upper or lower case."""
-    return Path(name).suffix.lower() in VIDEO_ENDINGS
+    return name.lower().endswith(VIDEO_ENDINGS)
 
 
 def files_below(root: Path) -> Iterator[str]:
@@ -47,9 +47,10 @@ def files_below(root: Path) -> Iterator[str]:
             continue
         seen.add(here)
         below[:] = sorted(name for name in below if not name.startswith("."))
+        place = Path(folder).relative_to(root).as_posix()
         for name in sorted(names):
             if not name.startswith("."):
-                yield Path(folder, name).relative_to(root).as_posix()
+                yield name if place == "." else f"{place}/{name}"
 
 
 def file_key(path: str | Path) -> object:
@@ -68,6 +69,8 @@ def name_of(base: Path, path: str) -> str:
 
     A file outside of `base` keeps its absolute or "../" path. Links stay: a link's name is the link's own.
     """
+    if "//" not in path and "/." not in path and path[0] not in "./" and not path.endswith("/"):
+        return path  # as nearly all are
     plain = PurePosixPath(path)
     if not plain.is_absolute() and ".." not in plain.parts:
         return plain.as_posix()
@@ -110,10 +113,13 @@ class Finder:
         It is tried as it stands, with the backslashes of Windows, in both Unicode forms of accented letters, and
         last without its ending. Empty: there is no such file.
         """
-        for spelling in _spellings(written):
+        if self.exists(written):
+            return [written]
+        spellings = dict.fromkeys(_spellings(written))  # each once
+        for spelling in spellings:
             if self.exists(spelling):
                 return [spelling]
-        for spelling in _spellings(written):
+        for spelling in spellings:
             if found := self._without_ending(spelling):
                 return found
         return []

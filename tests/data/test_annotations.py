@@ -42,5 +42,5 @@ def test_a_digest_is_of_the_list_not_its_order():
 def test_one_class_is_not_enough():
     some = videos([(0, "a"), (0, "b")])
     lists = Lists(["only"], some, None, some, "data", None, "folder", official=False)
-    with pytest.raises(UserError, match=r"data: the only class is only; training needs"):
+    with pytest.raises(UserError, match=r"data: there is only one class \(only\); training needs"):
         check_trainable(lists)
