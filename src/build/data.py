@@ -7,7 +7,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import ClipSpec
-from src.data.annotations import Lists
+from src.data.annotations import Lists, check_trainable
 
 if TYPE_CHECKING:
     from src.data.datamodule import VideoData
@@ -37,6 +37,7 @@ def build_data(cfg: DictConfig) -> "VideoData":
     from src.data.usable import usable
 
     lists = usable(read_lists(cfg), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+    check_trainable(lists)
     return VideoData(
         lists=lists,
         clip=clip_spec(cfg),

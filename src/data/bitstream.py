@@ -79,9 +79,7 @@ def nal_units(packet: bytes, length: int) -> Iterator[bytes]:
         start = end
 
 
-def _parameter_sets(
-    units: list[tuple[int, bytes]], pictures: set[int], keys: set[int], sets: set[int]
-) -> SetUp | None:
+def _parameter_sets(units: list[tuple[int, bytes]], pictures: set[int], keys: set[int], sets: set[int]) -> SetUp | None:
     slices = {kind for kind, _ in units if kind in pictures}
     if not slices or not slices <= keys:
         return None

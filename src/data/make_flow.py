@@ -116,9 +116,7 @@ def make_flow(task: FlowTask) -> Entry:
         raise OSError(error.errno, error.strerror, str(target)) from error
     files = [target] if task.spec.form == "video" else sorted(target.iterdir())
     codec = "h264" if task.spec.form == "video" else "pictures"
-    return Entry(
-        *(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(*files)), bad=None
-    )
+    return Entry(*(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(*files)), bad=None)
 
 
 def fields(task: FlowTask) -> Iterator[Fields]:

@@ -129,9 +129,7 @@ def scan(path: str, modified: int, bytes_: int) -> Scan:
         for packet in _until_error(container.demux(stream)):
             if packet.size:
                 packets.add(packet)
-        counted = packets.number == promised or (
-            not promised and not name.startswith("mov")
-        )  # fragments, edit lists
+        counted = packets.number == promised or (not promised and not name.startswith("mov"))  # fragments, edit lists
         plain = seekable and counted and packets.plain()
         codec_name = codec.codec.canonical_name
     progress = Progress()
