@@ -15,7 +15,7 @@ from rich.console import Console
 from src.build.network import skeleton
 from src.data.annotations import Lists, Video, list_digest
 from src.data.datamodule import VideoData
-from src.models import cost
+from src.models import cost as network_cost
 from src.models.recognizer import Recognizer
 from src.runs.records import SCHEMA, Best, Cost, DataRecord, Origin, Results, Videos
 from src.scores import Scores
@@ -49,8 +49,8 @@ def cost_of(cfg: DictConfig, classes: int) -> Cost:
     """Parameters and operations of the network for one clip; nothing is computed."""
     clip = cfg.model.clip
     shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    parts = cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
-    total = cost.total(parts)
+    parts = network_cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
+    total = network_cost.total(parts)
     return Cost(total.params, total.macs, total.operations)
 
 
@@ -62,6 +62,7 @@ def results(
     origin: Origin,
     settings: dict[str, Any],
     data: DataRecord,
+    cost: Cost,
     module: Recognition,
     epochs: int,
     best: Best | None,
@@ -84,7 +85,7 @@ def results(
         protocol=protocol,
         split=data.split,
         seed=cfg.seed,
-        cost=cost_of(cfg, len(module.classes)),
+        cost=cost,
         data=data,
         epochs=epochs,
         best=best,
