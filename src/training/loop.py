@@ -232,7 +232,8 @@ def make_trainer(
 
 def quiet_lightning() -> None:
     """Keep Lightning's remarks on things that are settled here off the terminal."""
-    for name in ("pytorch_lightning", "lightning.fabric", "pytorch_lightning.utilities.rank_zero"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # DDP, of layouts that are meant
     warnings.filterwarnings("ignore", category=DeprecationWarning)
