@@ -265,9 +265,23 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.own_lists": FLAG,
 }
 
+OF_PREPARE = {  # of src.prepare, which makes no run
+    "archives": optional(PATH),
+    "workers": optional(whole(1)),
+    "limit_s": number(0),
+    "retry_bad": FLAG,
+    "flow.method": optional(NAME),
+    "flow.algorithm": one_of("tvl1", "dis"),
+    "flow.settings.*": ANYTHING,
+    "flow.size": optional(many(whole(1), 2)),
+    "flow.format": one_of("video", "frames"),
+    "flow.crf": whole(0, 51),
+    "flow.limit_s": number(0),
+}
+
 OPTIONS: dict[str, Option] = {
     **{name: Option(values) for name, values in EFFECT.items()},
-    **{name: Option(values, defines=False) for name, values in NO_EFFECT.items()},
+    **{name: Option(values, defines=False) for name, values in (NO_EFFECT | OF_PREPARE).items()},
 }
 
 

@@ -9,7 +9,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import ClipSpec
-from src.data.annotations import Lists, Video
+from src.data.annotations import Lists, Video, check_trainable
 from src.errors import UserError
 from src.text import listed
 
@@ -40,7 +40,9 @@ def build_data(cfg: DictConfig) -> "VideoData":
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
-    return _video_data(cfg, _usable_lists(cfg), cfg.protocol.name)
+    lists = _usable_lists(cfg)
+    check_trainable(lists)
+    return _video_data(cfg, lists, cfg.protocol.name)
 
 
 def build_test_data(cfg: DictConfig, classes: Sequence[str]) -> "VideoData":
@@ -65,7 +67,7 @@ def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
             f"{lists.root}: the network does not know the classes {listed(unknown, SHOWN)}; it was trained on "
             f"{listed(classes, SHOWN)}; rename the classes, leave them out, or set data.root to the run's own data"
         )
-    number = {name: i for i, name in reversed(list(enumerate(classes)))}
+    number = {name: classes.index(name) for name in lists.classes}
 
     def relabelled(videos: list[Video]) -> list[Video]:
         return [replace(video, label=number[lists.classes[video.label]]) for video in videos]

@@ -10,7 +10,6 @@ from src.options import PATH, PATTERN, declared, optional
 
 VERBATIM = [values.what for values in (PATH, optional(PATH), PATTERN, optional(PATTERN))]
 NO_NAME = re.compile(r"[\d.]+|true|false|null", re.IGNORECASE)  # what Hydra does not read as a text
-OF_PREPARE = ("archives",)
 LISTS = ("logger",)  # groups of which several may be chosen
 
 
@@ -38,7 +37,7 @@ def _normalise(word: str, multirun: bool) -> str:
 def is_verbatim(key: str) -> bool:
     """Whether the option takes a path or a pattern."""
     option = declared(key.lstrip("+"))
-    return key in OF_PREPARE or (option is not None and option.values.what in VERBATIM)
+    return option is not None and option.values.what in VERBATIM
 
 
 def is_quoted(value: str) -> bool:

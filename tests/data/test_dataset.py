@@ -3,10 +3,11 @@ import torch
 from src.batch import IGNORE
 from src.config import ClipSpec
 from src.data import sampling, transforms
-from src.data.annotations import Video, folder
+from src.data.annotations import Video
 from src.data.datamodule import VideoData
 from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
+from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
 SPEC = ClipSpec(8, 1, 32, (64, 48), False)
@@ -71,9 +72,7 @@ def test_stream_gives_every_view_of_every_video_once(lists, crops):
     for batch in stream:
         n, v = batch["clip"].shape[:2]
         assert v <= 4 and n * v <= 4
-        for row, index, label in zip(
-            batch["clip"], batch["video_id"].tolist(), batch["label"].tolist(), strict=True
-        ):
+        for row, index, label in zip(batch["clip"], batch["video_id"].tolist(), batch["label"].tolist(), strict=True):
             assert label == lists.train[index].label
             views[index] += list(row)
     for index, video in enumerate(lists.train):
