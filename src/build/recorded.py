@@ -46,7 +46,8 @@ def compose_recorded(recorded: Sequence[str], own: Sequence[str] = ()) -> DictCo
                 "if you trust it, give it on this command line"
             )
     cfg = compose(merged(used, own))
-    if cfg.data.lists.get("_target_") == MADE_ON_USE and "data.root" not in typed:
+    reader = cfg.data.lists
+    if isinstance(reader, DictConfig) and reader.get("_target_") == MADE_ON_USE and "data.root" not in typed:
         OmegaConf.update(cfg, "data.root", None)  # a record does not say where files are written
     return cfg
 

@@ -70,7 +70,7 @@ def _check_flags(words: Sequence[str]) -> None:
     def refuse_flag(message: str) -> NoReturn:
         raise UsageError(f"{printable(message)}; --help lists the options, --hydra-help Hydra's flags")
 
-    parser.error = refuse_flag  # type: ignore[method-assign, assignment]
+    parser.error = refuse_flag  # type: ignore[method-assign]
     parser.parse_args(list(words))
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from src import files
 from src.errors import UserError
 from src.runs.folder import RunFolder, find_run
-from src.runs.records import DataRecord, RunRecord
+from src.runs.records import DamagedError, DataRecord, RunRecord
 
 NAMED = ("best", "last")  # checkpoints that a run writes
 
@@ -36,7 +36,9 @@ def find_trained(run: str | None, checkpoint: str) -> Trained:
     folder = find_run(run)
     record, data = folder.read_run(), folder.read_data()
     if record is None or data is None:
-        raise UserError(f"{folder}: it has no {folder.data.name}, because the run ended before training; run it again")
+        raise UserError(f"{folder}: it has no {folder.data.name}: the run ended before it began to train; run it again")
+    if not data.classes:
+        raise DamagedError(folder.data, "it names no classes")
     file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in NAMED else Path(checkpoint).expanduser()
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no file {file}; give best, last or a .ckpt file")
