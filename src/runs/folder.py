@@ -10,7 +10,8 @@ results.json      metrics and cost: the sign that the run has finished          
 scores/test.npz   one score per video and class
 error.json        why the last attempt failed; the next attempt removes it       ErrorRecord
 rank_N.log        what a process of its own printed
-confusion.*, attention.png, mistakes/, wandb/, tensorboard/, evaluations/
+confusion.*, attention.png, mistakes/, wandb/, tensorboard/
+evaluations/      a folder for each time the network was tested again     records.Evaluation
 .lock             held while the run goes on
 """
 
