@@ -12,11 +12,11 @@ import torch
 from src import evaluate, predict
 from src.build.recorded import compose_recorded
 from src.command_line.hydra import composed
-from src.command_line.options import Arguments, Command
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.runs.start import begin
 from src.training import loop
+
 from tests.small_runs import exit_of, own_videos, train_here, write_classes
 
 COMMANDS = {

@@ -10,6 +10,7 @@ from src.errors import UserError
 from src.runs import records
 from src.runs.folder import BusyError, RunFolder, find_run
 from src.runs.records import ErrorRecord
+
 from tests.test_runs_records import RESULTS, RUN
 
 

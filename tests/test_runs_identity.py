@@ -14,6 +14,7 @@ from src.data.annotations import Lists, Video
 from src.options import NO_EFFECT, Option, declared, leaves, whole
 from src.runs import identity as module
 from src.runs.identity import describe, identity
+
 from tests.conftest import write_video
 from tests.tiny import options as choices
 

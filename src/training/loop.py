@@ -96,7 +96,7 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
         if checkpoint is not None:
             checkpoints.bring_best(checkpoint, folder)
     made = loggers(cfg, folder, record.title)  # last: one that is connected shows the run to others
-    trainer.loggers = made
+    trainer.loggers = list(made)
     if trainer.is_global_zero:
         size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
         console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
