@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -108,7 +109,7 @@ def write_bad_input(root):
         **{"long.avi": (40, None), "one.mp4": (1, None), "odd size.avi": (5, None), "4K.mp4": (2, None)},
         **{"rotated.mp4": (6, None), "variable rate.mp4": (8, None), "a b;[c] (d) 'e' $f.mp4": (4, None)},
         **{"truncated.avi": (0, "truncated"), "empty.mp4": (0, "empty"), "renamed text.avi": (0, "nvalid data")},
-        **{"renamed.mp4": (0, ""), "no frames.avi": (0, ""), "liar.avi": (0, "40 of the 99 frames promised")},
+        **{"renamed.mp4": (0, ""), "no frames.avi": (0, ""), "liar.avi": (40, None)},
         **{"audio only.mp4": (0, "no video stream"), "circle.avi": (0, "symbolic links")},
         **{"nowhere.avi": (0, "No such file"), "pipe.avi": (0, "not a regular file")},
     }
@@ -167,6 +168,16 @@ def test_only_what_changed_is_decoded_again(tmp_path):
     assert quiet.done == ["b.mp4"] and entries["b.mp4"].frames == 9 and "c.mp4" not in entries
     _, quiet = stock(tmp_path, retry_bad=True)
     assert quiet.done == ["bad.mp4"]
+
+
+def test_entries_of_an_older_inventory_are_looked_at_once_more(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, 5, seed=ord(name[0]))
+    entries, _ = stock(tmp_path)
+    older = {**entries, "a.mp4": replace(entries["a.mp4"], in_order=None)}
+    inventory.write(tmp_path, older)
+    again, quiet = stock(tmp_path)
+    assert again == entries and quiet.done == ["a.mp4"] and again["a.mp4"].in_order is False
 
 
 def test_a_video_that_takes_too_long_is_listed(tmp_path):

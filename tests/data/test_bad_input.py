@@ -1,11 +1,15 @@
 """Files that are wrong in all the ways that happen: read as they are, or named in one line and left out."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from src import job
 from src.build import compose
+from src.config import ClipSpec
+from src.data.annotations import Video
+from src.data.dataset import Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
@@ -67,3 +71,15 @@ def test_a_run_goes_on_without_the_bad_ones_and_names_them(
     with pytest.raises(UserError, match=r"data.on_error=skip"):
         job.run(compose(small), tmp_path / "again")
     assert {path: path.lstat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written to the data
+
+
+def test_advice_fits_the_command(tmp_path: Path) -> None:
+    path = str(tmp_path / "text.mp4")
+    Path(path).write_text("text")
+    video = Video(path, 0, path, path)
+    views = TestViews([video], Source(ClipSpec(8, 1, 32, (64, 48))))
+    (item,) = views.video(video)  # one video alone, as predict reads it
+    assert str(item.error).endswith("; replace it")
+    (error,) = views  # a data set, which can do without it
+    assert str(error).endswith("; replace it, or leave such files out with data.on_error=skip")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
