@@ -1,8 +1,7 @@
 """Everything that turns configuration into objects, in one place, before anything slow happens."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import InstantiationException
@@ -12,11 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from src.config import CONF, register
-from src.data.datamodule import VideoData
-from src.data.usable import usable
 from src.errors import UserError
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from src.data.datamodule import VideoData
 
 
 def compose(overrides: list[str], config_name: str = "train") -> DictConfig:
@@ -85,32 +85,38 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
 
 
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
-    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+    """The network without initial values, to refuse, count or measure it: its memory is never touched.
 
     Raises:
         UserError: as `build_recognizer`.
     """
-    with torch.device("meta"), _WithoutRandomNumbers():
+    with _WithoutInitialValues():
         return build_recognizer(cfg, num_classes)
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+class _WithoutInitialValues(TorchFunctionMode):
+    """Skips what gives tensors their initial values: it takes seconds, and the memory."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_):
             return args[0]
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__module__", None) == "torch.nn.init":  # gives back the tensor that it fills
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
-def build_data(cfg: DictConfig) -> VideoData:
+def build_data(cfg: DictConfig) -> "VideoData":
     """The data of a configuration: lists read, checked against the inventory, and split by the protocol.
 
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
+    # Here, as the data load Lightning, torchvision and decoders, which a network does without.
+    from src.data.usable import usable
+
     lists = usable(build(cfg.data.lists), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
     # Not as an argument of `build`: Hydra would take the dataclass apart.
     data: VideoData = build(cfg.data.module)(lists=lists)

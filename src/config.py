@@ -63,7 +63,6 @@ class Row:
 
     overrides: list[str] = field(default_factory=list)
     streams: list[str] = field(default_factory=list)  # names of rows; nothing is trained
-    paper: int | None = None  # counted from 1 in the paper's table; None: not printed there
 
 
 @dataclass
@@ -71,7 +70,7 @@ class Experiment:
     """A table as a sweep: every row at every point of the grid with every seed (src/sweep.py)."""
 
     name: str = MISSING
-    table: str | None = None  # which of experiments/paper.json
+    table: str | None = None  # which of experiments/paper.json; rows have the same names there
     title: str = MISSING
     common: list[str] = field(default_factory=list)  # overrides of all rows
     grid: dict[str, list[Any]] = field(default_factory=dict)  # option -> values, all combined

@@ -25,7 +25,8 @@ from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.errors import UserError
 from src.loggers import loggers, sync_hint
-from src.models import download, weights
+from src.models import weights
+from src.models.weights import download
 from src.recognition import Recognition
 from src.run import identity, read_json, title
 

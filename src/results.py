@@ -14,6 +14,7 @@ from rich.console import Console
 from src import attention, complexity, files, mistakes
 from src.data.annotations import identity
 from src.data.datamodule import VideoData
+from src.models.cost import total
 from src.recognition import Recognition
 
 WORST = 8  # mistakes that are shown with their video
@@ -87,7 +88,7 @@ def summarize(cfg: DictConfig, outcome: dict[str, Any], loggers: list[Logger]) -
     wandb_loggers = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     if not wandb_loggers:
         return
-    cost = complexity.total(complexity.of_configuration(cfg, outcome["data"]["classes"]))
+    cost = total(complexity.of_configuration(cfg, outcome["data"]["classes"]))
     columns = {
         "model": cfg.model.name,
         "pooling": cfg.pooling.name,

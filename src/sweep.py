@@ -32,13 +32,11 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from src import cli, files, resumable, run
-from src.config import ROOT
+from src import cli, files, paper, resumable, run
 from src.errors import UserError
 from src.overrides import listed, merged, split_arguments
 
 MANIFESTS = run.OUTPUTS / "sweeps"
-PAPER = ROOT / "experiments" / "paper.json"
 NUMBERS = ("seed", "data.split")
 STYLES = {"finished": "green", "running": "cyan", "crashed": "bold red", "interrupted": "yellow", "missing": "dim"}
 
@@ -170,7 +168,7 @@ def write_manifest(experiment: DictConfig, jobs: dict[str, list[Job]], extra: Se
     path = MANIFESTS / f"{experiment.name}.json"
     before = run.read_json(path)
     kept = {row["name"]: row["jobs"] for row in before.get("rows", []) if before["overrides"] == list(extra)}
-    paper = run.read_json(PAPER).get(experiment.table, {}).get("rows", [])
+    printed = paper.rows(experiment.table) if experiment.table else {}
     rows = []
     for name, row in experiment.rows.items():
         own = [asdict(job) for job in jobs[name]]
@@ -179,8 +177,7 @@ def write_manifest(experiment: DictConfig, jobs: dict[str, list[Job]], extra: Se
         for job in kept.get(name, []):
             if job["identity"] not in known and (job["data"], job["split"], job["seed"]) not in planned:
                 own.append(job)
-        printed = paper[row.paper - 1] if row.paper else None
-        rows.append({"name": name, "streams": list(row.streams) or None, "paper": printed, "jobs": own})
+        rows.append({"name": name, "streams": list(row.streams) or None, "paper": printed.get(name), "jobs": own})
     about = {"experiment": experiment.name, "table": experiment.table, "title": experiment.title}
     files.write_json(path, {**about, "overrides": list(extra), "rows": rows})
 
