@@ -4,11 +4,14 @@ import sys
 
 import pytest
 import torch
-from src.complexity import MODELS, PAPER, PARTS, main, measure, of_configuration, paper_rows, total
+from src import paper
+from src.complexity import MODELS, main, of_configuration, paper_rows
 from src.config import ROOT
-from src.models.pooling.bert import Bert
+from src.errors import UserError
+from src.models.cost import PARTS, measure, total
 from src.models.recognizer import Recognizer
 
+from tests.models.configured import bert
 from tests.models.toy import Toy
 
 
@@ -18,8 +21,9 @@ def rows():
 
 
 def test_every_row_that_prints_both_columns_is_there(rows):
-    tables = json.loads(PAPER.read_text())
-    assert len(rows) == sum(len(tables[table]["rows"]) for table in MODELS) == 28
+    for table in MODELS:
+        assert [row.name for row in rows if row.table == table] == list(paper.rows(table))
+    assert len(rows) == 28
 
 
 def test_every_row_is_as_printed(rows):
@@ -49,7 +53,7 @@ def test_parameters_of_published_networks(overrides, parameters):
 
 def test_counts_by_hand():
     recognizer = Recognizer(
-        Toy((16,)), Bert, fusion="late", frames=4, num_classes=5, dropout=0.5, mean=[0.5] * 3, std=[0.5] * 3
+        Toy((16,)), bert, fusion="late", frames=4, num_classes=5, dropout=0.5, mean=[0.5] * 3, std=[0.5] * 3
     )
     parts = measure(recognizer.train(), torch.zeros(1, 3, 4, 6, 6))
     assert recognizer.training and list(parts) == list(PARTS)
@@ -68,6 +72,30 @@ def test_one_configuration_for_machines(capsys):
     for column in ("params", "macs", "operations"):
         assert sum(part[column] for part in answer["parts"].values()) == answer[column]
     assert set(answer["parts"]) == {"backbone", "reduction", "head", "classifier"}
+
+
+def test_one_configuration_imports_neither_data_nor_compiler():
+    """What a fast start depends on: loading any of these takes longer than all the rest."""
+    code = "import sys; from src.complexity import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    words = ["model=slowfast", "pooling=bert_late_fusion", "format=json"]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["params"] == 42_038_155 - 922_000
+    slow = {
+        "torchvision",
+        "pytorch_lightning",
+        "torchmetrics",
+        "av",
+        "decord",
+        "sympy",
+        "torch._dynamo",
+        "matplotlib",
+    }
+    assert not slow & set(done.stderr.split())
+
+
+def test_a_table_that_the_paper_has_not_is_refused():
+    with pytest.raises(UserError, match="the paper has no table9; choose from table1, table2"):
+        paper.rows("table9")
 
 
 def test_wrong_choices_are_told_in_one_line():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from src import job as one_run
-from src import run, sweep
+from src import paper, run, sweep
 from src.build import compose
 from src.config import ROOT
 from src.data.flow import flow_path
@@ -46,23 +46,18 @@ def jobs(name: str):
     return sweep.plan(experiment(name), [0], [], lambda words: composed(tuple(words)))
 
 
-def printed(name: str):
-    return run.read_json(sweep.PAPER)[name]["rows"]
-
-
 def test_there_is_one_for_each_table():
     assert ["mini_table1", "mini_table2", *(f"table{n}" for n in range(1, 8))] == FILES
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_rows_are_the_papers(name):
-    places = [row.paper for row in experiment(name).rows.values() if row.paper]
-    assert places == list(range(1, len(printed(name)) + 1))
-    for row, own in jobs(name).items():
-        place = experiment(name).rows[row].paper
-        if not place or not own:
+    printed = paper.rows(name)
+    assert [row for row in experiment(name).rows if row in printed] == list(printed)
+    for row, line in printed.items():
+        own = jobs(name)[row]
+        if not own:  # the sum of two streams
             continue
-        line = printed(name)[place - 1]
         own_words = [word for word in own[0].overrides if not word.startswith(("logger.", "seed=", "data.split="))]
         cfg = composed(tuple(own_words))
         assert line.get("pooling", "bert") == cfg.pooling.name

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -47,21 +46,24 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
 
 
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
-    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+    """The network without initial values, to refuse, count or measure it: its memory is never touched.
 
     Raises:
         UserError: as `build_recognizer`.
     """
-    with torch.device("meta"), _WithoutRandomNumbers():
+    with _WithoutInitialValues():
         return build_recognizer(cfg, num_classes)
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+class _WithoutInitialValues(TorchFunctionMode):
+    """Skips what gives tensors their initial values: it takes seconds, and the memory."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_):
             return args[0]
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__module__", None) == "torch.nn.init":  # gives back the tensor that it fills
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src import complexity, resumable
-from src.complexity import Cost
 from src.errors import UserError
+from src.models.cost import Cost, total
 from src.reports.runs import Condition, Run, read_run
 from src.reports.statistics import Key, Summary, summarize
 from src.scores import Scores
@@ -249,7 +249,7 @@ class Costs:
         try:
             if isinstance(config, list):
                 own = [word for word in config if not word.startswith(("seed=", "data.split="))]
-                return self._once(json.dumps(own), lambda: complexity.total(complexity.of_configuration(config)))
+                return self._once(json.dumps(own), lambda: total(complexity.of_configuration(config)))
             nodes = ("model", "pooling", "modality")
             parts: Any = [OmegaConf.to_container(config[node], resolve=True) for node in nodes]
             name = json.dumps([*parts, classes], sort_keys=True, default=str)
@@ -264,4 +264,4 @@ class Costs:
 
 
 def _cost(config: DictConfig, classes: int) -> Cost:
-    return complexity.total(complexity.of_configuration(config, classes or None))
+    return total(complexity.of_configuration(config, classes or None))

@@ -48,8 +48,8 @@ def data_record(lists: Lists, videos: dict[str, list[Video]]) -> DataRecord:
 def cost_of(cfg: DictConfig, classes: int) -> Cost:
     """Parameters and operations of the network for one clip; nothing is computed."""
     clip = cfg.model.clip
-    shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    parts = cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
+    no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    parts = cost.measure(skeleton(cfg, classes), no_clips)
     total = cost.total(parts)
     return Cost(total.params, total.macs, total.operations)
 

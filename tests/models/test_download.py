@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from src.errors import UserError
-from src.models import download
+from src.models.weights import download
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -29,6 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             return self.end_headers()
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
         broken = self.path == "/cut" and len(requests) == 1
@@ -40,7 +42,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def listed(folder):
-    return [path.name for path in folder.iterdir()]
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 @pytest.fixture
@@ -126,5 +128,5 @@ def test_configurations(server, home, tmp_path):
     assert download.obtain({"kind": "file", "path": str(home / "w.pth")}) == home / "w.pth"
     with pytest.raises(UserError, match="no such file"):
         download.obtain({"kind": "file", "path": str(tmp_path / "absent.pth")})
-    with pytest.raises(UserError, match="no published weights"):
+    with pytest.raises(UserError, match="no weights are published"):
         download.obtain({"kind": "published", "source": None})

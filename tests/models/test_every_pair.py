@@ -95,10 +95,11 @@ def sizes(recognizer):
 
 HEAD = """
     import torch
+    from src.models.pooling.head import Head
     from torch import Tensor, nn
 
 
-    class Peak(nn.Module):
+    class Peak(Head):
         def __init__(self, channels: int, length: int, hidden: int = 8) -> None:
             super().__init__()
             self.linear = nn.Linear(channels, hidden)
