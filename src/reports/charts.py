@@ -8,8 +8,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from src.reports.runs import Curves
 from src.reports.tables import number
+from src.runs.folder import Curves
 
 COLOURS = 8  # --c0 … --c7 in page.css; more rows than that repeat them with other dashes
 

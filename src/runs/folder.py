@@ -28,6 +28,7 @@ from src.runs.records import DataRecord, ErrorRecord, Results, RunRecord
 
 SWEEPS = OUTPUTS / "sweeps"
 RUNS = OUTPUTS / "runs"  # of sweeps: named by what defines the run
+LAST_EPOCH = 1e9  # what a damaged file says beyond it is left out
 Curves = dict[str, dict[int, float]]  # metric → epoch (from 0) → value
 
 
@@ -119,19 +120,23 @@ class RunFolder:
     def state(self) -> State:
         """Where the run stands. Reads small files only, and writes nothing."""
         try:
-            results = self.read_results()
-            if results is not None:
-                top1 = (results.metrics or {}).get("top1")
-                return State("finished", "" if top1 is None else f"top-1 {top1:.2f} %")
-            running = files.is_locked(self.lock)
-            error = None if running else records.read(self.error, ErrorRecord)
-        except (UserError, OSError) as reason:
-            return State("damaged", str(reason))
+            return self._state()
+        except (UserError, OSError, ValueError) as error:  # ValueError: a path that no file can have
+            return State("damaged", str(error))
+
+    def _state(self) -> State:
+        results = self.read_results()
+        if results is not None:
+            top1 = (results.metrics or {}).get("top1")
+            return State("finished", "" if top1 is None else f"top-1 {top1:.2f} %")
+        if files.is_locked(self.lock):
+            return State("running", f"{self.epochs_done()} epochs done")
+        error = records.read(self.error, ErrorRecord)
         if error is not None:
             return State("crashed", error.message)
-        if not running and not self.run.is_file():
+        if not self.run.is_file():
             return State("missing")
-        return State("running" if running else "interrupted", f"{self.epochs_done()} epochs done")
+        return State("interrupted", f"{self.epochs_done()} epochs done")
 
     def epochs_done(self) -> int:
         """Epochs whose curves are written; 0 without a last checkpoint to go on from."""
@@ -147,7 +152,7 @@ class RunFolder:
             for line in _rows(file):
                 epoch = line.pop("epoch", None)
                 for name, value in line.items():
-                    if epoch is not None and name != "step":
+                    if epoch is not None and 0 <= epoch < LAST_EPOCH and name != "step":
                         curves.setdefault(name, {})[int(epoch)] = value
         return curves
 
@@ -172,6 +177,8 @@ def _version(file: Path) -> int:
 def _rows(file: Path) -> Iterator[dict[str, float]]:
     """The lines of a CSV file of numbers, without a last line that a kill cut off and cells that are not numbers."""
     try:
+        if not file.is_file():  # a pipe in its place would be waited on
+            return
         with file.open(newline="", **files.ENCODING) as stream:
             whole = (line for line in stream if line.endswith("\n"))
             for row in csv.DictReader(whole):

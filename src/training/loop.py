@@ -24,7 +24,8 @@ from src.build.network import build_recognizer, skeleton
 from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.errors import UserError
-from src.models import download, weights
+from src.models import weights
+from src.models.weights import download
 from src.runs import ranks, records
 from src.runs.folder import RunFolder
 from src.runs.records import DataRecord, Results, RunRecord
