@@ -60,6 +60,11 @@ def is_table(words: Sequence[str]) -> bool:
     return False
 
 
+def is_dry_run(words: Iterable[str]) -> bool:
+    """Whether the words ask to print what would run."""
+    return any(word.lower() == "dry_run=true" for word in words)
+
+
 def _has_rows(file: Path) -> bool:
     try:
         return "experiment" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
@@ -87,7 +92,7 @@ def split_arguments(words: Iterable[str]) -> SweepOptions:
         experiment=own.get("experiments"),
         rows=listed_values(own.get("rows")),
         seeds=[_seed(seed) for seed in listed_values(own.get("seeds"))],
-        dry_run=own.get("dry_run", "false").lower() == "true",
+        dry_run=is_dry_run(f"{key}={value}" for key, value in own.items()),
         jobs=jobs,
     )
 
