@@ -217,6 +217,8 @@ def make_trainer(
         raise UserError(
             f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
         ) from error
+    # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
