@@ -1,115 +1,65 @@
-"""Parameters and operations of any configuration, and of the paper's tables beside the printed ones.
-
-python -m src.complexity                                                       every row of Tables 1 and 3-6
-python -m src.complexity model=i3d pooling=bert reduction=frab modality=flow   one configuration
-
-Add format=json for machines. Nothing is computed and no data is needed.
-"""
+"""Parameters and operations of any configuration, and of the paper's tables beside the printed ones."""
 
 import json
-import math
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import torch
-from omegaconf import DictConfig
 from rich.table import Table
 
-from src import cli, paper
-from src.build import compose_network, skeleton
-from src.errors import UserError
-from src.models.cost import Cost, measure, total
+from src.command_line.hydra import composed
+from src.command_line.options import Arguments, Command, Option, run_command
 from src.text import console
 
-MODELS = {  # the tables that print parameters and operations
-    "table1": "resnext101",
-    "table3": "resnext101",
-    "table4": "i3d",
-    "table5": "slowfast",
-    "table6": "r2plus1d",
-}
-TOLERANCE = 1e-3  # of the printed operations
-# The authors' SlowFast networks with BERT still hold the 400-way Kinetics classifier on 2048 + 256 channels. It is
-# unused, but the paper counts it. Ours have no such layer: it is added in these rows of Table 5, which say so.
-UNUSED_CLASSIFIER = {"bert_early_fusion": 2304 * 400 + 400, "bert_late_fusion": 2304 * 400 + 400}
+if TYPE_CHECKING:
+    from src.models.cost import Cost
+    from src.sweeps.costs import Line
+
+COMMAND = Command(
+    name="complexity",
+    about="Print parameters and operations for one clip: of every row of Tables 1 and 3-6 beside the printed numbers, or,\n"
+    "with overrides, of one network, part by part. Nothing is computed and no data is needed.",
+    examples=("complexity", "complexity model=i3d pooling=bert reduction=frab modality=flow format=json"),
+    options={"format": Option("how to print", default="table", choices=("table", "json"))},
+    overrides="Other words choose the network as for src.train: model= pooling= reduction= modality= data.num_classes= …",
+)
+CLASSES = 51  # of HMDB51, where data.num_classes does not say
 
 
-def of_configuration(config: list[str] | DictConfig, num_classes: int | None = None) -> dict[str, Cost]:
-    """The cost of each part of a configuration's network; of overrides alone with HMDB51's 51 classes."""
-    cfg = compose_network(config) if isinstance(config, list) else config
-    clip = cfg.model.clip
-    shape = (0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)
-    return measure(skeleton(cfg, num_classes), torch.empty(shape))
+def complexity(arguments: Arguments) -> int:
+    """Print what was asked for; 1 if a row differs from the paper's."""
+    as_json = arguments.values["format"] == "json"
+    return _one_network(arguments.overrides, as_json) if arguments.overrides else _paper(as_json)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of a table of the paper: printed and own numbers, and whether they agree."""
+def _one_network(overrides: list[str], as_json: bool) -> int:
+    cfg = composed(overrides, "network")  # refused before PyTorch is imported
+    from src.build.network import measure_network
+    from src.models.cost import total
 
-    table: str
-    name: str
-    paper_params: float  # millions
-    params: float  # millions, rounded as the paper does
-    paper_operations: float  # 10^9
-    operations: float  # 10^9
-    macs: float  # 10^9
-    unused: int  # parameters of a layer that only the authors' network has; counted in `params`
-    note: str | None  # why the printed parameters cannot be reproduced
-
-    @property
-    def params_agree(self) -> bool:
-        return math.isclose(self.params, self.paper_params, abs_tol=1e-6)
-
-    @property
-    def operations_agree(self) -> bool:
-        return math.isclose(self.operations, self.paper_operations, rel_tol=TOLERANCE)
-
-    @property
-    def right(self) -> bool:
-        return (self.params_agree or self.note is not None) and self.operations_agree
+    parts = measure_network(cfg, cfg.data.num_classes or CLASSES)
+    if as_json:
+        shares = {name: asdict(cost) for name, cost in parts.items()}
+        print(json.dumps({**asdict(total(parts)), "parts": shares}, indent=2))
+    else:
+        print_parts(overrides, parts)
+    return 0
 
 
-def paper_rows() -> list[Row]:
-    """Every row of the paper's tables that prints parameters and operations, with ours."""
-    known: dict[tuple[str, ...], Cost] = {}  # several rows print one network
-    rows = []
-    for table, model in MODELS.items():
-        for name, printed in paper.rows(table).items():
-            costs = []
-            for stream in streams(model, printed):
-                if stream not in known:
-                    known[stream] = total(of_configuration(list(stream)))
-                costs.append(known[stream])
-            unused = UNUSED_CLASSIFIER.get(name, 0) if table == "table5" else 0
-            rows.append(
-                Row(
-                    table=table,
-                    name=name,
-                    paper_params=printed["params"],
-                    # Two streams are the sum of the two printed rows.
-                    params=round(sum(round((cost.params + unused) / 1e6, 2) for cost in costs), 2),
-                    paper_operations=printed["operations"],
-                    operations=sum(cost.operations for cost in costs) / 1e9,
-                    macs=sum(cost.macs for cost in costs) / 1e9,
-                    unused=unused,
-                    note=printed.get("note"),
-                )
-            )
-    return rows
+def _paper(as_json: bool) -> int:
+    from src.sweeps.costs import paper_lines
+
+    lines = paper_lines()
+    if as_json:
+        print(json.dumps([{**asdict(line), "right": line.right} for line in lines], indent=2))
+    else:
+        print_rows(lines)
+    return 0 if all(line.right for line in lines) else 1
 
 
-def streams(model: str, printed: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The overrides of each network that a printed row stands for."""
-    modality = printed.get("modality", "rgb")
-    reduction = printed.get("reduction", "paper")
-    common = (f"model={model}", f"pooling={printed['pooling']}", f"reduction={reduction}")
-    modalities = ("rgb", "flow") if modality == "both" else (modality,)
-    return [(*common, f"modality={name}") for name in modalities]
-
-
-def print_rows(rows: list[Row]) -> None:
+def print_rows(rows: list["Line"]) -> None:
     """Ours beside the paper's; a number that differs is marked."""
+    from src.sweeps.costs import MODELS
+
     columns = ("table", "model", "row", "params M", "paper", "operations G", "paper", "MACs G")
     table = Table(*columns, title="One clip; params with 51 classes; operations as the paper counts them")
     notes = []
@@ -139,9 +89,11 @@ def print_rows(rows: list[Row]) -> None:
     terminal.print(f"{len(rows)} rows, {wrong} differ" if wrong else f"{len(rows)} rows, all as printed")
 
 
-def print_parts(overrides: list[str], parts: dict[str, Cost]) -> None:
+def print_parts(overrides: list[str], parts: dict[str, "Cost"]) -> None:
     """One configuration, part by part."""
     table = Table("part", "params", "MACs", "operations", "share of operations", title=" ".join(overrides))
+    from src.models.cost import total
+
     whole = total(parts)
     for name, cost in [*parts.items(), ("all", whole)]:
         numbers = [f"{value:,}" for value in asdict(cost).values()]
@@ -149,31 +101,5 @@ def print_parts(overrides: list[str], parts: dict[str, Cost]) -> None:
     console().print(table)
 
 
-def main(arguments: list[str]) -> int:
-    """Print what was asked for; 1 if a row differs from the paper's."""
-    overrides = [argument for argument in arguments if not argument.startswith("format=")]
-    formats = [argument.removeprefix("format=") for argument in arguments if argument.startswith("format=")]
-    if any(format_ not in {"json", "table"} for format_ in formats):
-        raise UserError(f"format={formats[-1]} does not exist; choose json or table")
-    machine = formats[-1:] == ["json"]
-    if overrides:
-        parts = of_configuration(overrides)
-        if machine:
-            shares = {name: asdict(cost) for name, cost in parts.items()}
-            print(json.dumps({**asdict(total(parts)), "parts": shares}, indent=2))
-        else:
-            print_parts(overrides, parts)
-        return 0
-    rows = paper_rows()
-    if machine:
-        print(json.dumps([{**asdict(row), "right": row.right} for row in rows], indent=2))
-    else:
-        print_rows(rows)
-    return 0 if all(row.right for row in rows) else 1
-
-
 if __name__ == "__main__":
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        sys.exit(0)
-    cli.plain(main)
+    run_command(COMMAND, complexity)

@@ -10,6 +10,7 @@ from src.runs import records, trained
 from src.runs.folder import RunFolder
 from src.runs.records import Evaluation
 from src.scores import Scores
+
 from tests.conftest import write_video
 from tests.small_runs import CLASSES, exit_of, own_videos, train_here, write_classes
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -9,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from src.build.compose import compose
 from src.build.instantiate import build
 from src.errors import UsageError
+from src.models.cost import Cost, measure
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
 
@@ -43,6 +45,13 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
         )
     except ValueError as error:
         raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
+
+
+def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:
+    """What the configured network costs for one clip, part by part (src.models.cost); nothing is computed."""
+    clip = cfg.model.clip
+    no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    return measure(skeleton(cfg, num_classes), no_clips)
 
 
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:

@@ -144,7 +144,7 @@ def _outputs() -> list[int]:
         try:
             os.fstat(number)
         except OSError:
-            number = os.open(os.devnull, os.O_WRONLY)  # noqa: PLW2901
+            number = os.open(os.devnull, os.O_WRONLY)
         descriptors.append(number)
     return descriptors
 

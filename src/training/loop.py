@@ -97,7 +97,7 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
         if checkpoint is not None:
             checkpoints.bring_best(checkpoint, folder)
     made = loggers(cfg, folder, record.title)  # last: one that is connected shows the run to others
-    trainer.loggers = made
+    trainer.loggers = list(made)
     if trainer.is_global_zero:
         size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
         console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
@@ -228,6 +228,8 @@ def make_trainer(
         raise UserError(
             f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
         ) from error
+    # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
