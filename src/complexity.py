@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="complexity",
-    about="Print parameters and operations for one clip: of every row of Tables 1 and 3-6 beside the printed numbers, or,\n"
-    "with overrides, of one network, part by part. Nothing is computed and no data is needed.",
+    about="Print parameters and operations for one clip: of every row of Tables 1 and 3-6 beside the printed\n"
+    "numbers, or, with overrides, of one network, part by part. Nothing is computed and no data is needed.",
     examples=("complexity", "complexity model=i3d pooling=bert reduction=frab modality=flow format=json"),
     options={"format": Option("how to print", default="table", choices=("table", "json"))},
-    overrides="Other words choose the network as for src.train: model= pooling= reduction= modality= data.num_classes= …",
+    overrides="Other words choose the network as for src.train: model= pooling= reduction= modality= …",
 )
 CLASSES = 51  # of HMDB51, where data.num_classes does not say
 
