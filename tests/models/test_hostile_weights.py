@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import resource
 import struct
 import tracemalloc
 import zipfile
@@ -226,6 +227,21 @@ def test_values_that_the_file_does_not_hold(tmp_path):
     path = rebuilt(tmp_path / "w.pth", change)
     message, peak = with_peak(lambda: refusal(path))
     assert message.startswith(f"{path}: damaged, or not a checkpoint of PyTorch") and peak < 2**24
+
+
+def test_values_that_a_file_of_the_old_format_does_not_hold(tmp_path):
+    content = io.BytesIO()
+    torch.save(state(), content, _use_new_zipfile_serialization=False)
+    promise = b"J" + (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "w.pth").write_bytes(content.getvalue().replace(b"K\x30", promise, 1))
+    before = resident()
+    assert "damaged, or not a checkpoint of PyTorch" in refusal(tmp_path / "w.pth")
+    assert resident() - before < 2**30
+
+
+def resident():
+    """The most memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @pytest.mark.parametrize("zipped", [True, False])
