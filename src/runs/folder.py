@@ -30,6 +30,7 @@ from src.runs.records import DataRecord, ErrorRecord, Results, RunRecord
 SWEEPS = OUTPUTS / "sweeps"
 RUNS = OUTPUTS / "runs"  # of sweeps: named by what defines the run
 LAST_EPOCH = 1e9  # what a damaged file says beyond it is left out
+LARGEST_CURVES = 256 << 20  # bytes of a file of curves; a larger one is not read
 Curves = dict[str, dict[int, float]]  # metric → epoch (from 0) → value
 
 
@@ -177,7 +178,7 @@ def _version(file: Path) -> int:
 def _rows(file: Path) -> Iterator[dict[str, float]]:
     """The lines of a CSV file of numbers, without a last line that a kill cut off and cells that are not numbers."""
     try:
-        if not file.is_file():  # a pipe in its place would be waited on
+        if not file.is_file() or file.stat().st_size > LARGEST_CURVES:  # a pipe in its place would be waited on
             return
         with file.open(newline="", **files.ENCODING) as stream:
             whole = (line for line in stream if line.endswith("\n"))
