@@ -44,7 +44,7 @@ def pack(words: Sequence[str], quote: Callable[[str], str]) -> list[str]:
             kept.append(word)
         else:
             jobs.append(word)
-    return [*kept, f"experiment.overrides=[{','.join(quote(word) for word in jobs)}]"]
+    return [*kept, f"++experiment.overrides=[{','.join(quote(word) for word in jobs)}]"]
 
 
 def is_table(words: Sequence[str]) -> bool:
@@ -82,7 +82,7 @@ def split_arguments(words: Iterable[str]) -> SweepOptions:
     jobs = []
     for word in words:
         key, _, value = word.partition("=")
-        if key in FOR_THE_SWEEP:
+        if key.lstrip("+") in FOR_THE_SWEEP:
             own[key] = value
         elif not value.startswith(("[", "{", "'", '"')) and "," in value:
             raise UsageError(f"{printable(word)}: in an experiment only rows and seeds take several values")
