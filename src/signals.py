@@ -1,0 +1,138 @@
+"""SIGINT (Ctrl-C) and SIGTERM: a command ends with its files in order, and never with the exit code 0.
+
+    try:
+        with stop_on_signals():
+            work()
+    except Stopped as stopped:
+        print(f"{stopped}; the same command continues from here")
+        sys.exit(stopped.exit_code)
+
+Work that may not end just anywhere names its safe points: `with stop_on_signals(patience=5) as stop`, and
+`stop.check()` at each of them.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end. Like KeyboardInterrupt it is no Exception: it is nobody's failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+    @property
+    def exit_code(self) -> int:
+        """What shells and schedulers expect: 130 after SIGINT, 143 after SIGTERM."""
+        return 128 + self.signal
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal.name}"
+
+
+class Stop:
+    """Whether the process has been asked to end."""
+
+    def __init__(self, patience: float) -> None:
+        self.signal: signal.Signals | None = None  # the first that came
+        self._patience = patience
+        self._process = os.getpid()
+        self._raised = False
+        self._timer: threading.Timer | None = None
+
+    def check(self) -> None:
+        """A safe point.
+
+        Raises:
+            Stopped: a signal has come.
+        """
+        if self.signal is not None and not self._raised:
+            self._raised = True
+            raise Stopped(self.signal)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # in a forked child: whoever made it ends it
+            _default_in_child(number)
+            return
+        first = self.signal is None
+        if first:
+            self.signal = signal.Signals(number)
+        if first and self._patience > 0:
+            self._timer = threading.Timer(self._patience, _send_again, (number,))
+            self._timer.daemon = True
+            self._timer.start()
+        else:  # further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once
+            self.check()
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+@contextmanager
+def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
+    """Within the block, SIGINT and SIGTERM raise `Stopped`: once, in the main thread; later signals are ignored.
+
+    Args:
+        patience: seconds that a safe point (`stop.check()`) has to come after the signal; when they are over, or at
+            a second signal, `Stopped` is raised wherever the program is. 0: at once.
+
+    In forked children SIGINT does nothing (their parent, which gets it as well, ends them) and SIGTERM ends them.
+    Outside of the main thread, where Python cannot handle signals, nothing changes.
+    """
+    stop = Stop(patience)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop._handle) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        stop._close()
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block is over; processes that are started in it never see them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def exit_while_starting() -> None:
+    """Until `stop_on_signals` takes over, SIGINT and SIGTERM end the process with one line and no traceback."""
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:
+            _default_in_child(number)
+            return
+        os.write(sys.stderr.fileno(), f"{Stopped(number)}\n".encode())
+        os._exit(128 + number)
+
+    for number in SIGNALS:
+        signal.signal(number, end)
+
+
+def _send_again(number: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, number)
+
+
+def _default_in_child(number: int) -> None:
+    if number == signal.SIGTERM:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,134 @@
+"""What a process does about SIGINT and SIGTERM, seen from outside."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from src.config import ROOT
+
+ENDING = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def ended(program: str, *numbers: signal.Signals) -> tuple[int, str, str]:
+    """Start a program, send it a signal after each line that it prints; its exit code, the rest, and its errors."""
+    words = [sys.executable, "-c", program]
+    process = subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    for number in numbers:
+        assert process.stdout.readline() == "now\n"
+        process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors
+
+
+AT_ONCE = """
+import sys, time
+from src.signals import Stopped, stop_on_signals
+try:
+    with stop_on_signals():
+        try:
+            print("now", flush=True)
+            time.sleep(60)
+        except Exception:
+            print("a failure")
+        finally:
+            print("now", flush=True)
+            time.sleep(0.5)
+            print("tidy")
+except Stopped as stopped:
+    print(stopped)
+    sys.exit(stopped.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+def test_a_signal_ends_the_work_once_and_cleaning_up_is_not_disturbed(number, code) -> None:
+    assert ended(AT_ONCE, number, signal.SIGTERM) == (code, f"tidy\nstopped by {number.name}\n", "")
+
+
+SAFE_POINT = """
+import sys, time
+from src.signals import Stopped, stop_on_signals
+try:
+    with stop_on_signals(patience=PATIENCE) as stop:
+        stop.check()
+        print("now", flush=True)
+        while stop.signal is None:
+            time.sleep(0.01)
+        print("still at work")
+        CHECK
+        time.sleep(60)
+except Stopped as stopped:
+    print(stopped)
+    sys.exit(stopped.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+def test_patient_work_goes_on_to_its_safe_point(number, code) -> None:
+    program = SAFE_POINT.replace("PATIENCE", "50").replace("CHECK", "stop.check()")
+    assert ended(program, number) == (code, f"still at work\nstopped by {number.name}\n", "")
+
+
+def test_patience_ends() -> None:
+    program = SAFE_POINT.replace("PATIENCE", "0.2").replace("CHECK", "")
+    assert ended(program, signal.SIGTERM) == (143, "still at work\nstopped by SIGTERM\n", "")
+
+
+def test_a_second_signal_ends_patience() -> None:
+    program = SAFE_POINT.replace("PATIENCE", "50").replace("CHECK", "").replace("still at work", "now")
+    program = program.replace('print("now")', 'print("now", flush=True)')
+    assert ended(program, signal.SIGINT, signal.SIGINT) == (130, "stopped by SIGINT\n", "")
+
+
+FORKED = """
+import os, signal, sys, time
+from src.signals import stop_on_signals
+with stop_on_signals():
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(tell, b"!")
+        time.sleep(60)
+    os.read(ready, 1)
+    os.kill(child, signal.SIGINT)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_forked_children_are_not_stopped_as_if_they_were_the_command() -> None:
+    assert ended(FORKED) == (0, "-15\n", "")
+
+
+HELD = """
+import signal
+from src.signals import Stopped, held, stop_on_signals
+try:
+    with stop_on_signals():
+        with held():
+            signal.raise_signal(signal.SIGTERM)
+            print("whole")
+        print("not reached")
+except Stopped as stopped:
+    print(stopped, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+"""
+
+
+def test_held_signals_come_after_the_block_and_handlers_are_put_back() -> None:
+    assert ended(HELD) == (0, "whole\nstopped by SIGTERM True\n", "")
+
+
+STARTING = """
+import time
+from src.signals import exit_while_starting
+exit_while_starting()
+print("now", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+def test_a_command_that_is_starting_ends_without_a_traceback(number, code) -> None:
+    assert ended(STARTING, number) == (code, "", f"stopped by {number.name}\n")
