@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config import CONF, register
 from src.errors import UserError
+from src.signals import Stopped, stop_on_signals
 
 MISTAKES = (UserError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 
@@ -40,13 +41,17 @@ def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
             return None
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        with stop_on_signals():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
         for error in mistakes:
             raise error
     except MISTAKES as error:
         if wants_traceback:
             raise
         sys.exit(f"error: {explain(error, config_name, getattr(error, 'words', sys.argv[1:]))}")
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -54,11 +59,15 @@ def main(task: Callable[[DictConfig], Any], config_name: str = "train") -> None:
 def plain(task: Callable[[list[str]], int | None]) -> None:
     """Run a task that reads its own `key=value` arguments and exit with what it returns; mistakes as in `main`."""
     try:
-        sys.exit(task(sys.argv[1:]))
+        with stop_on_signals():
+            sys.exit(task(sys.argv[1:]))
     except MISTAKES as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") not in {"", "0"}:
             raise
         sys.exit(f"error: {explain(error)}")
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 

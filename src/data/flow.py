@@ -34,6 +34,7 @@ from src.text import first_line, printable
 Fields = npt.NDArray[np.uint8]  # T, H, W, 2
 BOUND = 20.0  # pixels a frame; larger motion is cut off
 STILL = 128  # the byte of no motion
+NO_COLOUR = 128  # in the colour planes of a video
 ENDING = ".mkv"
 TAG = {"LATE_TEMPORAL_FLOW": "1"}  # of the container: this is flow, in this file's first format
 SPEC = "flow.json"  # in the flow folder: how its flow is made
@@ -116,13 +117,23 @@ def _check_flow(path: str, container: Any) -> None:
     key, value = next(iter(TAG.items()))
     if container.metadata.get(key) == value:
         return
-    gray = container.streams.video[0].codec_context.pix_fmt == "gray"
-    if gray and any((folder / SPEC).is_file() for folder in Path(path).absolute().parents):
+    if any((folder / SPEC).is_file() for folder in Path(path).absolute().parents) and _is_gray(path):
         return
     raise UserError(
         f"{printable(path)} is not an optical-flow video, and this network takes flow; make the flow of a folder "
         "of videos with python -m src.prepare flow=tvl1 data.root=FOLDER"
     )
+
+
+def _is_gray(path: str) -> bool:
+    """Whether the first picture has no colour. The decoder gives gray H.264 with planes of no colour."""
+    with av.open(path) as container:
+        picture = next(container.decode(video=0))
+        colours = [
+            np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            for plane in picture.planes[1:]
+        ]
+    return picture.format.name in ("gray", "yuv420p") and all((colour == NO_COLOUR).all() for colour in colours)
 
 
 class FlowVideo:
@@ -199,7 +210,7 @@ class FlowVideo:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, IndexError, RuntimeError, ValueError, av.FFmpegError) as error:
+        except (OSError, IndexError, RuntimeError, StopIteration, ValueError, av.FFmpegError) as error:
             raise UnreadableVideoError(self._path, first_line(error)) from error
 
     def __enter__(self) -> Self:

@@ -17,7 +17,6 @@ from typing import Any, Generic, TypeVar
 
 from src.errors import UserError
 from src.signals import SIGNALS, held
-from src.text import first_line
 
 GRACE_S = 5  # a worker that its parent does not end ends itself this long after its limit
 MEMORY = 4 << 30  # bytes that one task may take
@@ -208,4 +207,4 @@ def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
             )
         return Failure(f"{type(error).__name__}: {error}")
     except Exception as error:  # whatever it is, this file caused it
-        return Failure(f"{type(error).__name__}: {first_line(error)}")
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
