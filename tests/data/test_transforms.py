@@ -56,7 +56,10 @@ def test_flip_can_be_switched_off():
 def test_native_windows_are_inside_and_not_empty(native, keep):
     size = virtual_size(native, ClipSpec(8, 1, 224, (340, 256), keep))
     rng = np.random.default_rng(0)
-    for window in [*(multi_scale_crop(size, 224, rng, SCALES, True) for _ in range(200)), *crops_for_testing(size, 224, 10)]:
+    for window in [
+        *(multi_scale_crop(size, 224, rng, SCALES, True) for _ in range(200)),
+        *crops_for_testing(size, 224, 10),
+    ]:
         left, top, right, bottom = native_window(window, size, native)
         assert 0 <= left < right <= native[0] and 0 <= top < bottom <= native[1]
 
