@@ -4,12 +4,15 @@ import sys
 
 import pytest
 import torch
-from src import paper
-from src.complexity import MODELS, main, of_configuration, paper_rows
+from src.build.compose import compose
+from src.build.network import measure_network
+from src.command_line.options import parse
+from src.complexity import COMMAND, complexity
 from src.config import ROOT
-from src.errors import UserError
 from src.models.cost import PARTS, measure, total
 from src.models.recognizer import Recognizer
+from src.sweeps import paper
+from src.sweeps.costs import MODELS, paper_lines
 
 from tests.models.configured import bert
 from tests.models.toy import Toy
@@ -17,7 +20,7 @@ from tests.models.toy import Toy
 
 @pytest.fixture(scope="module")
 def rows():
-    return paper_rows()
+    return paper_lines()
 
 
 def test_every_row_that_prints_both_columns_is_there(rows):
@@ -48,7 +51,8 @@ def test_every_row_is_as_printed(rows):
     ],
 )
 def test_parameters_of_published_networks(overrides, parameters):
-    assert total(of_configuration(overrides.split())).params == parameters
+    cfg = compose(overrides.split(), "network")
+    assert total(measure_network(cfg, 51)).params == parameters
 
 
 def test_counts_by_hand():
@@ -64,7 +68,8 @@ def test_counts_by_hand():
 
 
 def test_one_configuration_for_machines(capsys):
-    assert main(["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]) == 0
+    words = ["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]
+    assert complexity(parse(COMMAND, words)) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["params"] == 16_374_403
     assert answer["operations"] == pytest.approx(102.91e9, rel=1e-3)
@@ -76,7 +81,10 @@ def test_one_configuration_for_machines(capsys):
 
 def test_one_configuration_imports_neither_data_nor_compiler():
     """What a fast start depends on: loading any of these takes longer than all the rest."""
-    code = "import sys; from src.complexity import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    code = (
+        "import sys; from src.complexity import *; from src.command_line.options import parse; "
+        "complexity(parse(COMMAND, sys.argv[1:])); print(*sys.modules, file=sys.stderr)"
+    )
     words = ["model=slowfast", "pooling=bert_late_fusion", "format=json"]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["params"] == 42_038_155 - 922_000
@@ -93,13 +101,8 @@ def test_one_configuration_imports_neither_data_nor_compiler():
     assert not slow & set(done.stderr.split())
 
 
-def test_a_table_that_the_paper_has_not_is_refused():
-    with pytest.raises(UserError, match="the paper has no table9; choose from table1, table2"):
-        paper.rows("table9")
-
-
 def test_wrong_choices_are_told_in_one_line():
     command = [sys.executable, "-m", "src.complexity", "model=r2plus1d", "pooling=bert", "reduction=frmb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "frmb" in done.stderr and done.stderr.count("\n") == 1

@@ -5,7 +5,8 @@ import warnings
 import zipfile
 
 import pytest
-from src.build import build_data, compose
+from src.build.compose import compose
+from src.build.data import build_data
 from src.data import archives, inventory
 from src.data.archives import UNPACKERS, unpack
 from src.data.flow import find_flow, open_flow

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from src import job
-from src.build import compose
 from src.config import ClipSpec
 from src.data.annotations import Video
 from src.data.dataset import Source, TestViews
@@ -14,6 +12,7 @@ from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
+from tests.small_runs import start
 from tests.test_prepare import write_bad_input
 
 
@@ -60,16 +59,16 @@ def test_a_run_goes_on_without_the_bad_ones_and_names_them(
         *("data=folder", f"data.root={root}", "data.test_fraction=0.5", "data.workers=0"),
         "data.allow_overlap=true",  # both folders hold the same files
     ]
-    results = job.run(compose([*small, "data.on_error=skip"]), tmp_path / "run")
-    named = {message for messages in results["unreadable"].values() for message in messages}
+    results = start([*small, "data.on_error=skip", f"run_dir={tmp_path / 'run'}"])
+    named = {message for messages in results.unreadable.values() for message in messages}
     wrong = [name for name, (_, reason) in expected.items() if reason is not None]
     lists = folder(str(root), test_fraction=0.5)
     used = [video.path for video in [*lists.train, *lists.test] if Path(video.path).name in wrong]
     assert len(used) == 2 * len(wrong)
     assert sorted(path for path in used if any(path in message for message in named)) == sorted(used)
-    assert results["tested"] == len(lists.test) - sum(video.path in used for video in lists.test)
+    assert results.tested == len(lists.test) - sum(video.path in used for video in lists.test)
     with pytest.raises(UserError, match=r"data.on_error=skip"):
-        job.run(compose(small), tmp_path / "again")
+        start([*small, f"run_dir={tmp_path / 'again'}"])
     assert {path: path.lstat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written to the data
 
 
