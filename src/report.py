@@ -89,7 +89,7 @@ def write_all(made: "Report", folder: Path) -> None:
     from src.reports import tables
 
     terminal = console()
-    terminal.print(tables.terminal(made))
+    terminal.print(tables.terminal(made), soft_wrap=False)  # notes are broken between words
     for format_, write in writers().items():
         if format_ != "terminal":
             files.write_text(folder / f"report{ENDINGS[format_]}", write(made, folder))

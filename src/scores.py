@@ -14,6 +14,7 @@ from src.errors import UserError
 from src.text import first_line, printable
 
 LARGEST = 1 << 30  # bytes of one array; a header that promises more is not believed
+ARRAYS = {"classes": "U", "videos": "U", "labels": "i", "scores": "f", "views": "i"}  # in a file: name → NumPy's kind
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,19 @@ class Scores:
         Raises:
             UserError: there is no such file, or it is damaged: other arrays, types, shapes or labels.
         """
-        if not path.is_file():
-            raise UserError(f"{path}: no score file here; a run writes it when its test phase ends")
         try:
+            if not path.is_file():
+                raise FileNotFoundError
             with zipfile.ZipFile(path) as archive:
-                arrays = {
-                    name: _read_array(archive, name) for name in ("classes", "videos", "labels", "scores", "views")
-                }
-            return cls._checked(arrays)
+                return cls._checked({name: _read_array(archive, name) for name in ARRAYS})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no score file here; a run writes it when its test phase ends") from None
         except Exception as error:  # zipfile, zlib and NumPy raise all kinds for bytes that are not theirs
             raise UserError(f"{path}: damaged ({printable(first_line(error))}); test the run again") from error
 
     @classmethod
     def _checked(cls, arrays: dict[str, NDArray[Any]]) -> "Scores":
-        kinds = {"classes": "U", "videos": "U", "labels": "i", "scores": "f", "views": "i"}
-        for name, kind in kinds.items():
+        for name, kind in ARRAYS.items():
             if arrays[name].dtype.kind != kind and arrays[name].size:
                 raise ValueError(f"{name} holds {arrays[name].dtype}")
         count, width = len(arrays["videos"]), len(arrays["classes"])

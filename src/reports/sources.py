@@ -127,10 +127,14 @@ def find_folder(name: str) -> RunFolder:
     folder = RunFolder(Path(os.path.expanduser(name)))  # noqa: PTH111 - Path's own fails for `~` of unknown users
     try:
         is_run = folder.run.exists() or folder.results.exists()
+    except PermissionError:
+        return folder  # its line says that it cannot be read
     except OSError as error:
-        raise UserError(f"run={name}: cannot be read ({error.strerror}); check the path") from None
+        raise UserError(f"run={printable(name)}: cannot be read ({error.strerror}); check the path") from None
     if not is_run:
-        raise UserError(f"run={name}: holds no run (neither run.json nor results.json); give the folder of a run")
+        raise UserError(
+            f"run={printable(name)}: holds no run (neither run.json nor results.json); give the folder of a run"
+        )
     return folder
 
 
