@@ -18,6 +18,7 @@ from typing import Any
 
 ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # bytes that are not UTF-8 survive
 LONGEST_NAME = 100  # bytes of a safe name; file systems allow 255, and an ending is still to come
+LONGEST_TEMPORARY = 60  # bytes; of the 107 that Linux allows for a socket, and macOS 103, libraries take up to 40
 LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for less than a millisecond
 
 
@@ -26,18 +27,27 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` (same ending) that takes its place when the block ends without an error.
 
     What a killed process left behind is found by its name: `.NAME.PROCESS.…` (see `remove_leftovers`).
+
+    Raises:
+        OSError: the disk is full or read-only; it names `path`, which is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.stem[:40]}.{os.getpid()}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or prefix in str(error.filename):  # a full disk has no name, a temporary one is none
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 LEFTOVER = re.compile(r"\..*\.(\d+)\.[a-z0-9_]{8}(\.\w+)?")  # what `replacing` calls its temporary files
@@ -157,6 +167,16 @@ def safe_path(name: str) -> Path:
     if leaves:  # two names that differ only in how they leave must not meet
         safe.insert(0, "outside-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8])
     return Path(*safe)
+
+
+def shorten_temporary_folder() -> None:
+    """Leave a $TMPDIR that is too long for the address of a socket: processes could not send each other anything."""
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
+        return
+    for folder in ("/tmp", "/var/tmp"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.environ["TMPDIR"] = tempfile.tempdir = folder
+            return
 
 
 def _umask() -> int:
