@@ -22,6 +22,7 @@ from typing import Any
 ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # bytes that are not UTF-8 survive
 LONGEST_NAME = 100  # bytes of a safe name; file systems allow 255, and an ending is still to come
 HASH_DIGITS = 12  # of the hash in a name that had to change
+LONGEST_TEMPORARY = 60  # bytes; of the 107 that Linux allows for a socket, and macOS 103, libraries take up to 40
 LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for less than a millisecond
 
 
@@ -30,17 +31,27 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` (same ending) that takes its place when the block ends without an error.
 
     What a killed process left behind is known by its name: `.NAME.PROCESS.….unfinished` (see `remove_leftovers`).
+
+    Raises:
+        OSError: the disk is full or read-only; it names `path`, which is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(f"{UNFINISHED}{path.suffix}", _prefix(path), path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    prefix = _prefix(path)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(f"{UNFINISHED}{path.suffix}", prefix, path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or prefix in str(error.filename):  # a full disk has no name, a temporary one is none
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -211,6 +222,16 @@ def leaves(name: str) -> bool:
 
 def _short_hash(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
+
+
+def shorten_temporary_folder() -> None:
+    """Leave a $TMPDIR that is too long for the address of a socket: processes could not send each other anything."""
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
+        return
+    for folder in ("/tmp", "/var/tmp"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.environ["TMPDIR"] = tempfile.tempdir = folder
+            return
 
 
 def _umask() -> int:

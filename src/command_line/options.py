@@ -3,6 +3,7 @@
 Exit codes are alike for all commands: 0 done, 1 refused or failed, 2 wrong usage, 130 and 143 interrupted.
 """
 
+import contextlib
 import difflib
 import os
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from src.errors import UsageError, UserError
+from src.files import shorten_temporary_folder
 from src.signals import Stopped, exit_while_starting, stop_on_signals
 from src.text import first_line, printable, protect_streams
 
@@ -142,6 +144,8 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         print(help_text())
         sys.exit(0)
     exit_while_starting()
+    with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
+        shorten_temporary_folder()
     return words
 
 

@@ -32,12 +32,12 @@ class Guarded(Logger):
 
     @property
     def name(self) -> str | None:
-        name: str | None = self.inner.name
+        name: str | None = self.attempt(lambda: self.inner.name)
         return name
 
     @property
     def version(self) -> int | str | None:
-        version: int | str | None = self.inner.version
+        version: int | str | None = self.attempt(lambda: self.inner.version)
         return version
 
     @property
@@ -69,7 +69,7 @@ class Guarded(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        self.attempt(self.inner.save)
+        self.attempt(lambda: self.inner.save())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -23,6 +23,7 @@ from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, skeleton
 from src.data.audit import audit
 from src.data.datamodule import VideoData
+from src.data.handover import worker_errors_named
 from src.errors import UserError
 from src.models import weights
 from src.models.weights import download
@@ -138,7 +139,8 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
 def fit(session: Session) -> None:
     """Train, from the beginning or the checkpoint."""
     start = time.perf_counter()
-    session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
+    with worker_errors_named():
+        session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
     session.seconds["fit"] = round(time.perf_counter() - start, 1)
 
 
@@ -153,7 +155,8 @@ def test(session: Session) -> None:
     if file is not None:
         checkpoints.restore(session.module, file)
     start = time.perf_counter()
-    session.trainer.test(session.module, session.data, verbose=False)
+    with worker_errors_named():
+        session.trainer.test(session.module, session.data, verbose=False)
     session.seconds["test"] = round(time.perf_counter() - start, 1)
 
 

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def small(root: Path | None, seed: int = 0, train: int = 16, size: int = 32) -> Lists:
     where = None if root is None else str(root)
-    return lists(root=where, seed=seed, train=train, val=8, test=8, frames=26, size=size, workers=2)
+    return lists(root=where, set_seed=seed, train=train, val=8, test=8, frames=26, size=size)
 
 
 def everything(made: Lists) -> list[Video]:
@@ -203,7 +203,7 @@ if len(sys.argv) > 2:
         print("one", flush=True)
         import time; time.sleep(60)
     ordered_motions.encode = slow
-made = ordered_motions.lists(sys.argv[1], seed=0, train=16, val=8, test=8, frames=26, size=32, workers=1)
+made = ordered_motions.lists(sys.argv[1], set_seed=0, train=16, val=8, test=8, frames=26, size=32)
 print(made.root)
 """
 
@@ -263,7 +263,7 @@ def test_without_a_lock_the_faster_one_wins(made: Lists, tmp_path: Path, monkeyp
 def test_impossible_numbers_are_named(arguments: dict[str, int], words: str, tmp_path: Path) -> None:
     numbers = {"train": 8, "val": 8, "test": 8, "frames": 32, "size": 56, **arguments}
     with pytest.raises(UserError, match=words):
-        lists(root=str(tmp_path), seed=0, workers=1, **numbers)
+        lists(root=str(tmp_path), set_seed=0, **numbers)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
