@@ -13,7 +13,8 @@ from statistics import median
 
 import torch
 from benchmarks.report import machine, save
-from src.build import build, compose_network
+from src.build.compose import compose
+from src.build.instantiate import build
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.video import r2plus1d_18
@@ -24,7 +25,7 @@ Forward = Callable[[], object]
 
 def backbone(*overrides: str) -> nn.Module:
     """Our backbone as conf/ describes it, without a reduction."""
-    made: nn.Module = build(compose_network([*overrides, "reduction=none"]).model.backbone)
+    made: nn.Module = build(compose([*overrides, "reduction=none"], "network").model.backbone)
     return made.eval()
 
 

@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from src import job as one_run
 from src import paper, run, sweep
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
 from src.data.flow import flow_path
 from src.data.make_flow import write_video

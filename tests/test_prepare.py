@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
 from src.data import inventory
 from src.data.flow import find_flow, flow_path, flow_root, open_flow

@@ -95,8 +95,8 @@ def test_clips_from_pictures_are_those_from_videos_within_jpeg_loss(
         for data in (name, f"{name}_frames")
     ]
     if modality == "flow":  # the flow of videos is one field shorter than the authors' pictures
-        for videos in made[1].videos.values():
-            videos[:] = [replace(video, frames=(video.frames or 0) - 1) for video in videos]
+        for phase, videos in made[1].videos.items():
+            made[1].videos[phase] = [replace(video, frames=(video.frames or 0) - 1) for video in videos]
     pairs = list(zip(*map(batches, made), strict=True))
     assert len(pairs) >= 3
     for (video, label), (pictures, same) in pairs:

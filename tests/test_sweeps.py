@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from src import resumable, run, sweep
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
 from src.errors import UserError
 

@@ -59,8 +59,9 @@ def worker_errors_named(*others: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, *others) as error:
-        if "DataLoader worker" not in str(error) and not isinstance(error, others):
+    except Exception as error:
+        lost = isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+        if not lost and not isinstance(error, others):
             raise
         raise UserError(
             f"data.workers: a process that reads videos was lost ({printable(first_line(error))}); it may have needed "

@@ -76,7 +76,7 @@ def test_advice_fits_the_command(tmp_path: Path) -> None:
     path = str(tmp_path / "text.mp4")
     Path(path).write_text("text")
     video = Video(path, 0, path, path)
-    views = TestViews([video], Source(ClipSpec(8, 1, 32, (64, 48))))
+    views = TestViews([video], Source(ClipSpec(8, 1, 32, (64, 48), False)))
     (item,) = views.video(video)  # one video alone, as predict reads it
     assert str(item.error).endswith("; replace it")
     (error,) = views  # a data set, which can do without it

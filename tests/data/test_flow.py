@@ -3,7 +3,7 @@ import resource
 import av
 import numpy as np
 import pytest
-from src.build import compose
+from src.build.compose import compose
 from src.data.decode import open_video
 from src.data.flow import BOUND, SPEC, STILL, find_flow, flow_path, flow_root, open_flow, to_bytes, to_motion
 from src.data.make_flow import FlowTask, algorithm, make_flow, write_frames, write_video

@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 import torch
-from src.build import build_recognizer, compose
+from src.build import build_recognizer
+from src.build.compose import compose
 from src.errors import UserError
 
 from tests.tiny import CLASSES, CROP, FRAMES, options, tiny
