@@ -27,10 +27,11 @@ test: $(READY) ## the tests (at most 12 min on 2 cores)
 test-slow: $(READY) ## the tests that take longer: every golden network at full size
 	$(BIN)/python -m pytest -m slow --timeout 1800
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy, and the directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(READY) ## let ruff put the code in shape
 	$(BIN)/ruff format .

@@ -119,9 +119,7 @@ def main() -> None:
                     for name, way, source in ways if rng.random() < 0.5 else ways[::-1]:
                         clips[name], times = way(source, indices, window, spec)
                         measured[crop, name].append(times)
-                    back = clips["authors"] * torch.tensor(STD).view(3, 1, 1, 1) + torch.tensor(MEAN).view(
-                        3, 1, 1, 1
-                    )
+                    back = clips["authors"] * torch.tensor(STD).view(3, 1, 1, 1) + torch.tensor(MEAN).view(3, 1, 1, 1)
                     difference[crop].append(float((back * 255 - clips["ours"].float()).abs().mean()))
     rows, values = [], {"machine": machine("torch", "torchvision", "decord", "av"), "scan_ms": scan, "crops": {}}
     for crop in SPECS:

@@ -12,12 +12,12 @@ from typing import Any
 from src import files
 
 RESULTS = Path(__file__).parent / "results"
-CLIPS = Path(os.environ.get("LATE_SAMPLE_CLIPS") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def ucf101_clips() -> list[Path]:
     """UCF101 clips under the folder that LATE_SAMPLE_CLIPS names."""
-    found = sorted(CLIPS.rglob("v_*_g??_c??.avi"))
+    folder = os.environ.get("LATE_SAMPLE_CLIPS")
+    found = sorted(Path(folder).rglob("v_*_g??_c??.avi")) if folder else []
     if not found:
         sys.exit("error: no UCF101 clips (v_<Class>_gXX_cYY.avi) found; name their folder in LATE_SAMPLE_CLIPS")
     return found
@@ -36,9 +36,7 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
-def save(
-    name: str, title: str, header: list[str], rows: list[list[str]], values: dict[str, Any], notes: str
-) -> None:
+def save(name: str, title: str, header: list[str], rows: list[list[str]], values: dict[str, Any], notes: str) -> None:
     """Print a table and write it, dated, as Markdown, and everything as JSON."""
     lines = [f"# {title}", "", f"{date.today().isoformat()}, `python -m benchmarks.{name}`. {notes}", ""]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]

@@ -1,124 +1,60 @@
 """`make demo`: average pooling against BERT on the embedded data, all else equal; a table and a picture."""
 
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
+from src.command_line.options import Arguments, Command, run_command
+from src.errors import UsageError
+from src.text import console, printable
 
-from src import attention, checkpoints, cli, files, job, run
-from src.build import compose
-from src.data.annotations import Video
-from src.data.moving_shapes import CLASSES
-from src.run import read_curves
-from src.scores import Scores
+SETTINGS = ("model=tiny", "logger=csv", "recipe.epochs=10")
+FIXED = ("pooling", "data", "run_dir", "ckpt_path", "experiments", "dry_run", "test.enabled", "trainer.devices")
 
-mpl.use("Agg")
-
-SETTINGS = ["model=tiny", "logger=csv", "recipe.epochs=10"]
-HEADS = {"average": "average", "bert": "BERT"}
-COLOURS = {"average": "#8a8a8a", "bert": attention.COLOUR}
+COMMAND = Command(
+    name="demo",
+    about=(
+        "Train average pooling and BERT on the embedded data, all else equal; print a table and write a picture. The\n"
+        "classes come in pairs that differ only in the order of two motions, which average pooling cannot tell."
+    ),
+    overrides="Options are those of src.train, and go to both runs; without any it takes 4 minutes on two cores.",
+    examples=("demo", "demo recipe.epochs=5 seed=1"),
+)
 
 
-def main(overrides: list[str]) -> None:
-    """Train both heads (`overrides` go to both runs), print the comparison, write demo.png."""
-    console = Console()
-    folder = run.OUTPUTS / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_demo"
+def demo(arguments: Arguments) -> None:
+    """Compose and check both runs, train them, compare."""
+    for word in arguments.overrides:
+        if word.partition("=")[0] in FIXED:
+            raise UsageError(f"{printable(word)}: the demo sets this itself; use src.train for other comparisons")
+
+    from src.command_line.hydra import composed  # Hydra, which --help does without
+
+    names = ("average", "bert")
+    chosen = {name: [*SETTINGS, f"pooling={name}", *arguments.overrides] for name in names}
+    configurations = {name: composed(words) for name, words in chosen.items()}
+
+    from omegaconf import OmegaConf
+
+    from src import files
+    from src.build.network import skeleton
+    from src.config import OUTPUTS
+    from src.runs.start import begin
+    from src.training import demonstration, loop
+
+    for cfg in configurations.values():
+        skeleton(cfg, cfg.data.num_classes)
+    folder = files.new_folder(OUTPUTS, f"{datetime.now():%Y-%m-%d_%H-%M-%S}_demo")
+    terminal = console()
     results = {}
-    for head, name in HEADS.items():
-        console.rule(name)
-        chosen = [*SETTINGS, f"pooling={head}", f"run_dir={folder / head}", *overrides]
-        cfg = compose(chosen)
-        results[head] = job.run(cfg, *run.prepare(cfg, chosen))
-    console.print(comparison(folder, results))
-    picture = draw(folder)
-    console.print(f"picture: {picture}", highlight=False)
-
-
-def comparison(folder: Path, results: dict[str, dict[str, Any]]) -> Table:
-    """Both heads side by side; order right: among the videos whose pair is right."""
-    table = Table(title="Embedded data, test videos: the classes of a pair differ only in order")
-    for column in ("pooling", "parameters", "top-1 %", "pair right %", "order right %", "training s"):
-        table.add_column(column, justify="left" if column == "pooling" else "right")
-    for head, name in HEADS.items():
-        scores = Scores.load(folder / head / "scores" / "test.npz")
-        pair, order = pair_and_order(scores)
-        result = results[head]
-        table.add_row(
-            name,
-            f"{result['parameters']:,}",
-            f"{result['metrics']['top1']:.1f}",
-            f"{100 * pair:.1f}",
-            f"{100 * order:.1f}",
-            f"{result['seconds']['fit']:.0f}",
-        )
-    return table
-
-
-def pair_and_order(scores: Scores) -> tuple[float, float]:
-    """Shares of the videos whose pair is right, and among those of the ones whose order is right too.
-
-    The set's classes stand pair by pair, so that class 2i and 2i + 1 are one pair.
-    """
-    predicted = scores.scores.argmax(1)
-    pair = predicted // 2 == scores.labels // 2
-    return float(pair.mean()), float(scores.correct()[pair].mean()) if pair.any() else 0.0
-
-
-def draw(folder: Path) -> Path:
-    """demo.png: accuracy on the validation videos by epoch, and one test clip with BERT's attention below it."""
-    cfg = OmegaConf.load(folder / "bert" / "config.yaml")
-    assert isinstance(cfg, DictConfig)
-    module, data = job.assemble(cfg, initial_weights=False)
-    checkpoints.restore(module, folder / "bert" / "checkpoints" / "best.ckpt")
-    video = _surest(Scores.load(folder / "bert" / "scores" / "test.npz"), data.test_videos)
-    frames = data.frames(video)
-    shares = attention.cls_attention(module.recognizer, frames)
-    figure = Figure(figsize=(11, 6.2), layout="constrained")
-    grid = figure.add_gridspec(2, 1, height_ratios=(1.5, 1))
-    _draw_curves(figure.add_subplot(grid[0]), folder)
-    motions = CLASSES[video.label].replace("_", ", then ")
-    title = f"A test clip of “{motions}” and how much BERT's classification token looks at each time step"
-    attention.draw(figure.add_subfigure(grid[1]), frames, shares, title)
-    with files.replacing(folder / "demo.png") as temporary:
-        figure.savefig(temporary, dpi=120)
-    return folder / "demo.png"
-
-
-def _surest(scores: Scores, videos: list[Video]) -> Video:
-    """The rightly named test video with the largest lead over its own pair's other order."""
-    partner = scores.labels ^ 1
-    rows = np.arange(len(partner))
-    lead = scores.scores[rows, scores.labels] - scores.scores[rows, partner]
-    lead[~scores.correct()] = -np.inf
-    name = scores.videos[int(lead.argmax())]
-    return next(video for video in videos if video.name == name)
-
-
-def _draw_curves(axes: Any, folder: Path) -> None:
-    for head, name in HEADS.items():
-        curve = read_curves(folder / head)
-        epochs, values = zip(*sorted(curve["val/top1"].items()), strict=True)
-        axes.plot([e + 1 for e in epochs], values, color=COLOURS[head], lw=2.2, marker="o", ms=4, label=name)
-        axes.annotate(
-            f"{values[-1]:.0f} %",
-            (epochs[-1] + 1, values[-1]),
-            (6, -3),
-            textcoords="offset points",
-            color=COLOURS[head],
-        )
-    axes.axhline(50, color="#c44", lw=1, ls=":", zorder=0)
-    axes.text(1, 51.5, "pair known, order guessed", color="#c44", fontsize=9)
-    axes.set(ylim=(0, 104), xlabel="epoch", ylabel="top-1 on validation videos, %")
-    axes.set_title("Average pooling sees what happens; BERT also sees in which order", loc="left")
-    axes.legend(loc=(0.78, 0.6), frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    for name, cfg in configurations.items():
+        terminal.rule(demonstration.HEADS[name])
+        OmegaConf.update(cfg, "run_dir", str(folder / name))
+        with begin(cfg, chosen[name]) as run:
+            outcome = loop.run(cfg, run.folder, run.checkpoint)
+            assert outcome is not None
+            results[name] = outcome
+    terminal.print(demonstration.comparison(folder, results))
+    terminal.print(f"picture: {demonstration.draw(folder, configurations['bert'])}")
 
 
 if __name__ == "__main__":
-    cli.plain(main)
+    run_command(COMMAND, demo)

@@ -16,10 +16,7 @@ class UnreadableVideoError(UserError):
     """A video that cannot be opened or does not give the frames it claims to have."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"{path}: cannot be read as video ({reason}); replace or remove it, "
-            "or train without such files with data.on_error=skip"
-        )
+        super().__init__(f"{path}: cannot be read as video ({reason}); replace it or leave it out")
         self.path = path
         self.reason = reason
 

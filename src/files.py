@@ -4,8 +4,10 @@ Names that come from data (class names, video names, names in archives) pass thr
 the name of a file, so that nothing is ever written outside the folder that is meant.
 """
 
+import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -70,6 +72,17 @@ def process_exists(number: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make the folder `name` in `parent`, or `name_2` and so on where it exists: each caller gets one of its own."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        path = parent / (name if number == 1 else f"{name}_{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            break
+    return path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ Arguments of components (`model.backbone.…`, `pooling.head.…`, `optim.optimi
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,11 +21,24 @@ from src.text import listed, printable
 
 @dataclass(frozen=True)
 class Values:
-    """What an option takes: a description that ends the sentence "it takes …", a test, and a value that works."""
+    """What an option takes: a description that ends the sentence "it takes …", a test, and a value that works.
+
+    choices: all values, where they are few.
+    """
 
     what: str
     accepts: Callable[[Any], bool]
     example: object
+    choices: tuple[Any, ...] = ()
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return printable(value).replace(" ", "") if isinstance(value, list) else printable(value)
 
 
 def whole(lowest: int, highest: int | None = None) -> Values:
@@ -37,28 +51,35 @@ def whole(lowest: int, highest: int | None = None) -> Values:
 def number(above: float, highest: float | None = None, *, closed: bool = False) -> Values:
     """Finite numbers above (or, closed, from) a bound."""
     top = math.inf if highest is None else highest
-    what = f"a number {'from' if closed else 'above'} {above:g}" + ("" if highest is None else f" to {highest:g}")
+    low = "" if above == -math.inf else f" {'from' if closed else 'above'} {above:g}"
+    what = f"a number{low}" + ("" if highest is None else f" to {highest:g}")
 
     def accepts(value: Any) -> bool:
         if type(value) not in (int, float) or not math.isfinite(value):
             return False
         return bool((above <= value if closed else above < value) and value <= top)
 
-    return Values(what, accepts, 0.1 if highest is None else highest)
+    return Values(what, accepts, 0.1 if highest is None else (above + highest) / 2)
 
 
 def one_of(*choices: Any) -> Values:
     """One of a few values; True is not taken for 1."""
-    return Values(f"one of {listed(choices, 20)}", lambda v: any(v is c or _same(v, c) for c in choices), choices[0])
+    shown = listed([typed(choice) for choice in choices], 20)
+    return Values(f"one of {shown}", lambda v: any(_same(v, c) for c in choices), choices[0], choices)
 
 
 def _same(value: Any, choice: Any) -> bool:
     return type(value) is type(choice) and bool(value == choice)
 
 
+def nothing(reason: str) -> Values:
+    """Options of Lightning's that a run cannot have."""
+    return Values(f"no value: {reason}", lambda v: False, None)
+
+
 def optional(values: Values) -> Values:
     """The same, or null."""
-    return Values(f"{values.what}, or null", lambda v: v is None or values.accepts(v), values.example)
+    return Values(f"{values.what}, or null", lambda v: v is None or values.accepts(v), values.example, values.choices)
 
 
 def either(*several: Values) -> Values:
@@ -78,12 +99,21 @@ def many(values: Values, size: int | None = None) -> Values:
     return Values(f"a list{f' of {size}' if size else ''}, each {values.what}", accepts, example)
 
 
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
 FLAG = one_of(True, False)
 TEXT = Values("a text", lambda v: isinstance(v, str) and v != "", "text")
 PATH = Values("a path", lambda v: isinstance(v, str | int) and v != "" and not isinstance(v, bool), "DIR")
 NAME = Values("a text", lambda v: isinstance(v, str | int) and not isinstance(v, bool), "NAME")
 ANYTHING = Values("any value", lambda v: True, None)
 RATE = Values("a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1, 0.5)
+PATTERN = Values("a regular expression", lambda v: isinstance(v, str) and _compiles(v), "^(.+)_c")
 LIMIT = Values(
     "a share of the batches (0.0 to 1.0) or a number of batches",
     lambda v: (type(v) is float and 0 <= v <= 1) or (type(v) is int and v >= 0),
@@ -91,6 +121,9 @@ LIMIT = Values(
 )
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_static_graph", "fsdp")
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
+SET_BY_LOOP = ("callbacks", "logger", "plugins", "default_root_dir", "enable_model_summary", "use_distributed_sampler")
+SHARE = Values("a number above 0 and below 1", lambda v: type(v) is float and 0 < v < 1, 0.1)
 DEVICES = Values("a number of devices, or auto", lambda v: v in ("auto", -1, "-1") or (type(v) is int and v > 0), 1)
 
 
@@ -137,7 +170,7 @@ EFFECT = {  # another value, another run
     "weights.source.file": TEXT,
     "weights.source.sha256": optional(NAME),
     "protocol.name": one_of("holdout", "paper"),
-    "protocol.fraction": optional(number(0, 1)),
+    "protocol.fraction": optional(SHARE),
     "recipe.name": TEXT,
     "recipe.batch_size": whole(1),
     "optim.name": TEXT,
@@ -158,7 +191,12 @@ EFFECT = {  # another value, another run
     "trainer.limit_train_batches": LIMIT,
     "trainer.limit_val_batches": LIMIT,
     "trainer.limit_test_batches": LIMIT,
-    "trainer.*": ANYTHING,
+    "trainer.max_steps": whole(-1),
+    "trainer.check_val_every_n_epoch": whole(1),
+    "trainer.overfit_batches": nothing(
+        "clips are drawn anew for each epoch; limit them with trainer.limit_train_batches=N"
+    ),
+    **{f"trainer.{name}": nothing("the program sets it") for name in SET_BY_LOOP},
     "data.name": TEXT,
     "data.num_classes": optional(whole(2)),
     "data.split": optional(whole(1)),
@@ -172,10 +210,10 @@ EFFECT = {  # another value, another run
     "data.test": whole(1),
     "data.frames": whole(1),
     "data.size": whole(1),
-    "data.test_fraction": number(0, 1),
+    "data.test_fraction": SHARE,
     "data.split_seed": whole(0),
     "data.allow_missing": FLAG,
-    "data.*": ANYTHING,
+    "data.lists.*": ANYTHING,
 }
 
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
@@ -207,7 +245,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "recipe.rates.*": RATE,
     "recipe.epochs": whole(1),
     "recipe.accumulate": whole(1),
-    "trainer.accelerator": NAME,
+    "trainer.accelerator": one_of(*ACCELERATORS),
     "trainer.strategy": one_of(*STRATEGIES),
     "trainer.benchmark": FLAG,
     "trainer.enable_progress_bar": FLAG,
@@ -219,7 +257,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.allow_overlap": FLAG,
     "data.check_counts": FLAG,
     "data.csv": optional(PATH),
-    "data.group_pattern": optional(TEXT),
+    "data.group_pattern": optional(PATTERN),
     "data.list_folder": optional(PATH),
     "data.train_list": optional(PATH),
     "data.test_list": optional(PATH),
@@ -227,9 +265,23 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.own_lists": FLAG,
 }
 
+OF_PREPARE = {  # of src.prepare, which makes no run
+    "archives": optional(PATH),
+    "workers": optional(whole(1)),
+    "limit_s": number(0),
+    "retry_bad": FLAG,
+    "flow.method": optional(NAME),
+    "flow.algorithm": one_of("tvl1", "dis"),
+    "flow.settings.*": ANYTHING,
+    "flow.size": optional(many(whole(1), 2)),
+    "flow.format": one_of("video", "frames"),
+    "flow.crf": whole(0, 51),
+    "flow.limit_s": number(0),
+}
+
 OPTIONS: dict[str, Option] = {
     **{name: Option(values) for name, values in EFFECT.items()},
-    **{name: Option(values, defines=False) for name, values in NO_EFFECT.items()},
+    **{name: Option(values, defines=False) for name, values in (NO_EFFECT | OF_PREPARE).items()},
 }
 
 
@@ -251,40 +303,37 @@ def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{name}.{key}" if name else str(key))
 
 
-# The option to type where a value comes from another one.
-TYPED = {
-    "trainer.max_epochs": "recipe.epochs",
-    "trainer.accumulate_grad_batches": "recipe.accumulate",
-    "optim.optimizer.lr": "optim.optimizer.lr (recipe.lr)",
-    "pooling.dropout": "pooling.dropout (recipe.dropout)",
-}
-
-
 def check(config: Mapping[str, Any]) -> None:
-    """Refuse the first option of a resolved configuration whose value is of the wrong type or out of range.
+    """Refuse the first option of a configuration whose value is of the wrong type or out of range.
+
+    Values that are taken from elsewhere (`${…}`) are left alone: check the resolved configuration as well.
 
     Raises:
         UsageError: names the option, its value, what it takes, and a value that works.
     """
+    groups = {name.rpartition(".")[0] for name in OPTIONS}
     for name, value in leaves(config):
-        option = declared(name)
+        if "${" in str(value):
+            continue
+        option, parent = declared(name), name.rpartition(".")[0]
+        if option is None and name in groups:
+            raise UsageError(f"{name}={typed(value)}: {name} is a group of options, not a value; --cfg job lists them")
+        if option is None and parent in OPTIONS and parent not in groups:  # options in the place of a value
+            raise _wrong(name, value, parent, OPTIONS[parent])
         if option is not None and not option.values.accepts(value):
-            raise UsageError(
-                f"{name}={_typed(value)}: {TYPED.get(name, name)} takes {option.values.what}; "
-                f"for example {name}={_typed(_suggestion(value, option.values))}"
-            )
+            raise _wrong(name, value, name, option)
 
 
-def _typed(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return printable(value).replace(" ", "") if isinstance(value, list) else printable(value)
+def _wrong(name: str, value: Any, option_name: str, option: Option) -> UsageError:
+    values = option.values
+    return UsageError(
+        f"{name}={typed(value)}: {option_name} takes {values.what}; {_example(option_name, value, values)}"
+    )
 
 
-def _suggestion(value: Any, values: Values) -> Any:
-    """A choice that is spelt nearly like the value, else the example."""
-    choices = values.what.removeprefix("one of ").split(", ") if values.what.startswith("one of ") else []
-    near = difflib.get_close_matches(str(value), choices, 1)
-    return near[0] if near else values.example
+def _example(name: str, value: Any, values: Values) -> str:
+    """A value that works: a choice that is spelt nearly like the wrong one, else the option's example."""
+    if not values.accepts(values.example):
+        return "leave it out"
+    near = difflib.get_close_matches(str(value), [typed(choice) for choice in values.choices], 1)
+    return f"for example {name}={near[0] if near else typed(values.example)}"

@@ -1,45 +1,61 @@
-"""What is in a video: `python -m src.predict run=outputs/RUN video=FILE [top=5] [checkpoint=best]`."""
+"""What is in a video: `python -m src.predict run=outputs/RUN video=FILE [top=5]`.
 
-import torch
-from rich.console import Console
+The classes are those that the run recorded; none of its data need be there. Read on in src/training/testing.py.
+"""
+
+from pathlib import Path
+
 from rich.table import Table
 
-from src import checkpoints, cli, job, run
-from src.build import compose
-from src.data.annotations import Video
-from src.errors import UserError
-from src.evaluate import checkpoint_file, run_folder
+from src.command_line.options import Arguments, Command, Option, run_command
+from src.text import console, printable
 
-OPTIONS: dict[str, str | None] = {"run": None, "video": None, "top": "5", "checkpoint": "best"}
+COMMAND = Command(
+    name="predict",
+    about=(
+        "Print the classes that a run's network finds most probable in a video, over all of its views. The data that\n"
+        "the run was trained on are not needed."
+    ),
+    options={
+        "run": Option("folder of the run"),
+        "video": Option("the video file; for modality=flow, a flow file as src.prepare makes it"),
+        "top": Option("how many classes to print", "5"),
+        "checkpoint": Option("best, last or a .ckpt file", "best"),
+    },
+    overrides="All other options are those of src.train, for example test.crops=10.",
+    examples=(
+        "predict run=outputs/RUN video=clip.mp4",
+        "predict run=outputs/RUN video=clip.mp4 top=1 test.crops=10",
+    ),
+)
 
 
-@torch.no_grad()
-def main(arguments: list[str]) -> None:
-    """Print the classes that the run's network finds most probable, over all views of the video."""
-    chosen, overrides = cli.options(arguments, OPTIONS)
-    path, top = chosen["video"], chosen["top"] or "5"
-    if path is None:
-        raise UserError("which video? give video=FILE")
-    if not top.isdecimal() or not int(top):
-        raise UserError(f"top={top}: give how many classes to print, 1 or more")
-    folder = run_folder(chosen["run"])
-    cfg = compose([*run.read_json(folder / "run.json")["overrides"], *overrides])
-    job.hush()
-    module, data = job.assemble(cfg, initial_weights=False)
-    checkpoints.restore(module, checkpoint_file(folder, chosen["checkpoint"] or "best"))
-    module.eval()
-    video = Video(path=path, label=0, group=path, name=path)
-    logits = torch.cat([module(views)[0] for views in data.views(video)])  # V, classes
-    probability, label = logits.mean(0).softmax(0).topk(min(int(top), len(module.classes)))
-    console = Console(soft_wrap=True)
-    console.print(f"{path}: {len(logits)} views", highlight=False, markup=False)
+def predict(arguments: Arguments) -> None:
+    """Compose, look, print."""
+    run = arguments.required("run", "which run")
+    video = Path(arguments.required("video", "which video")).expanduser()
+    top = arguments.whole("top")
+
+    from src.runs.trained import find_trained
+
+    trained = find_trained(run, arguments.values["checkpoint"] or "best")
+
+    from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
+
+    cfg = recorded_configuration(trained, arguments.overrides)
+
+    from src.training import testing  # Lightning and the decoders, which a refusal does without
+
+    views, classes = testing.predict(trained, cfg, video, top)
+    terminal = console()
+    terminal.print(f"{printable(video)}: {views} views")
     table = Table()
     table.add_column("class")
     table.add_column("probability", justify="right")
-    for p, i in zip(probability.tolist(), label.tolist(), strict=True):
-        table.add_row(module.classes[i], f"{p:.3f}")
-    console.print(table)
+    for name, probability in classes:
+        table.add_row(printable(name), f"{probability:.3f}")
+    terminal.print(table)
 
 
 if __name__ == "__main__":
-    cli.plain(main)
+    run_command(COMMAND, predict)

@@ -15,7 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich import progress as rich_progress
 from rich.console import Console
 
-from src.cli import main
+from src.build.compose import check
+from src.build.data import read_lists
+from src.command_line.help import prepare_help
+from src.command_line.hydra import run_hydra
+from src.command_line.options import start_command
+from src.command_line.words import normalise
 from src.data.annotations import Lists
 from src.data.archives import find_archives, unpack
 from src.data.flow import flow_root
@@ -30,6 +35,7 @@ TOLD_S = 30  # without a terminal, a line this often instead of a bar
 
 def prepare(cfg: DictConfig) -> None:
     """Unpack, check, decode, make flow, sum up."""
+    check(cfg)
     started = time.monotonic()
     console = Console(highlight=False, markup=False, soft_wrap=True)
     root = _root(cfg)
@@ -82,16 +88,14 @@ def all_lists(cfg: DictConfig) -> list[Lists]:
     Raises:
         UserError: the chosen split's lists or videos are not all there.
     """
-    from src.build import build
-
-    chosen: Lists = build(cfg.data.lists)
+    chosen = read_lists(cfg)
     found = [chosen]
     for split in (1, 2, 3):
         if chosen.split is not None and split != chosen.split:
             other = cfg.copy()
             OmegaConf.update(other, "data.split", split)
             try:
-                found.append(build(other.data.lists))
+                found.append(read_lists(other))
             except UserError:  # told when that split is asked for
                 continue
     return found
@@ -209,4 +213,4 @@ def _clock(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    main(prepare, "prepare")
+    run_hydra(prepare, normalise(start_command(prepare_help)), "prepare")

@@ -5,26 +5,37 @@ built, fitted, tested and written, by this process or, on several devices, by on
 src/training/loop.py. A sweep (`experiments=table1`, `--multirun`) comes here once for each of its jobs.
 """
 
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.build.compose import check
+from src.build.devices import check_devices
 from src.command_line.help import train_help
 from src.command_line.hydra import run_hydra
 from src.command_line.options import start_command
 from src.command_line.words import normalise, quote
-from src.runs import launch, ranks, start
-from src.sweeps.arguments import pack
-from src.sweeps.plan import parameters
+from src.sweeps.arguments import is_dry_run, pack
+
+if TYPE_CHECKING:
+    from src.runs.folder import RunFolder
 
 
 def train(cfg: DictConfig) -> float | None:
     """One run, from its configuration to its results; in a sweep, its best top-1 on the validation videos."""
     check(cfg)
-    overrides = list(HydraConfig.get().overrides.task)
+    if not in_sweep():
+        check_devices(cfg)
     if cfg.dry_run:
         print(preview(cfg))
         return None
+
+    from src.runs import launch, ranks, start  # what a refusal does without is imported here
+
+    overrides = list(HydraConfig.get().overrides.task)
     if in_sweep() or ranks.is_rank():  # the folder must follow from the configuration alone
         results = start.run_job(cfg, overrides)
         return results.best.val_top1 if results and results.best else None
@@ -32,15 +43,15 @@ def train(cfg: DictConfig) -> float | None:
         if launch.local_ranks(cfg) > 1:
             launch.start_ranks(cfg, run.folder, run.checkpoint, to_log=False)
         else:
-            train_here(cfg, run)
+            train_here(cfg, run.folder, run.checkpoint)
     return None
 
 
-def train_here(cfg: DictConfig, run: start.Start) -> None:
+def train_here(cfg: DictConfig, folder: "RunFolder", checkpoint: Path | None) -> None:
     """One run in this process."""
-    from src.training import loop  # Lightning and the decoders, which a refusal or a dry run does without
+    from src.training import loop  # Lightning and the decoders
 
-    session = loop.build(cfg, run.folder, run.checkpoint)
+    session = loop.build(cfg, folder, checkpoint)
     try:
         loop.fit(session)
         loop.test(session)
@@ -51,6 +62,9 @@ def train_here(cfg: DictConfig, run: start.Start) -> None:
 
 def preview(cfg: DictConfig) -> str:
     """What would run: hash of the configuration, the network's size, the folder."""
+    from src.runs import start
+    from src.sweeps.plan import parameters
+
     record = start.record_of(cfg, [])
     return f"{record.identity}  {parameters(cfg)} parameters  {start.folder_of(cfg, record.identity)}"
 
@@ -62,8 +76,12 @@ def in_sweep() -> bool:
 
 def main() -> None:
     """The command line."""
-    words = start_command(train_help)
-    run_hydra(train, pack(normalise(words), quote))
+    words = pack(normalise(start_command(train_help)), quote)
+    if is_dry_run(words):
+        with tempfile.TemporaryDirectory() as folder:  # where Hydra notes down what it sweeps over
+            run_hydra(train, [*words, f"hydra.sweep.dir={quote(folder)}"])
+    else:
+        run_hydra(train, words)
 
 
 if __name__ == "__main__":

@@ -57,9 +57,7 @@ def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
 
 
 def test_a_full_disk_ends_the_run_rather_than_condemn_the_file():
-    with pytest.raises(
-        UserError, match=r"flow\.mkv cannot be written \(No space left on device\); what is done is"
-    ):
+    with pytest.raises(UserError, match=r"flow\.mkv cannot be written \(No space left on device\); what is done is"):
         list(run_limited(misbehave, ["a", "disk", "b"], workers=1, limit_s=60))
 
 
@@ -153,9 +151,7 @@ def test_bad_input_is_named_with_its_reason_and_nothing_else_is_lost(tmp_path):
     assert entries["odd size.avi"].size == (67, 51) and entries["4K.mp4"].size == (3840, 2160)
     assert entries["rotated.mp4"].size == (48, 64)
     lines = (root / BAD_FILES).read_text().splitlines()
-    assert [line.split("\t")[0] for line in lines] == sorted(
-        n for n, (_, bad) in expected.items() if bad is not None
-    )
+    assert [line.split("\t")[0] for line in lines] == sorted(n for n, (_, bad) in expected.items() if bad is not None)
     again, quiet = stock(root)
     assert again == entries and quiet.done == [] and quiet.known == len(expected)
 

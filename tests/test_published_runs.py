@@ -12,7 +12,7 @@ import torch
 from src import job
 from src.build import build_data, compose
 from src.config import ROOT
-from src.data.annotations import Lists, identity
+from src.data.annotations import Lists, list_digest
 from src.data.datamodule import VideoData, split
 from src.data.flow import flow_path
 from src.data.hmdb51 import hmdb51
@@ -116,8 +116,8 @@ def test_the_protocols_on_published_lists(base: Path, name: str) -> None:
     assert not {video.group for video in train} & {video.group for video in val}
     assert {video.label for video in train} == {video.label for video in val} == {0, 1, 2}
     again = split(replace(lists, train=lists.train[::-1]), "holdout", 0.3, 0)
-    assert identity(again[1]) == identity(val)
-    assert any(identity(split(lists, "holdout", 0.3, seed)[1]) != identity(val) for seed in range(1, 6))
+    assert list_digest(again[1]) == list_digest(val)
+    assert any(list_digest(split(lists, "holdout", 0.3, seed)[1]) != list_digest(val) for seed in range(1, 6))
 
 
 def test_real_clips_of_ucf101(tmp_path: Path) -> None:
@@ -138,9 +138,7 @@ def test_from_archives_to_results_by_the_command_line(tmp_path: Path, name: str)
     """The commands that a user types: prepare with flow, train on RGB, train on flow."""
     tree = getattr(lookalikes, name)(tmp_path / "made")
     (tmp_path / "downloads").mkdir()
-    {"hmdb51": test_archives.hmdb_archives, "ucf101": test_archives.ucf_archives}[name](
-        tree, tmp_path / "downloads"
-    )
+    {"hmdb51": test_archives.hmdb_archives, "ucf101": test_archives.ucf_archives}[name](tree, tmp_path / "downloads")
     root = tmp_path / "data" / name
     chosen = [f"data={name}", f"data.root={root}", "data.check_counts=false", "data.split=3"]
 

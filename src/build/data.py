@@ -1,16 +1,23 @@
 """The data of a configuration."""
 
 import inspect
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
 from src.config import ClipSpec
-from src.data.annotations import Lists
+from src.data.annotations import Lists, Video, check_trainable
+from src.errors import UserError
+from src.text import listed
 
 if TYPE_CHECKING:
     from src.data.datamodule import VideoData
+    from src.data.dataset import TestViews
+
+SHOWN = 20  # classes that a message names
 
 
 def read_lists(cfg: DictConfig) -> Lists:
@@ -33,10 +40,51 @@ def build_data(cfg: DictConfig) -> "VideoData":
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
-    from src.data.datamodule import VideoData  # Lightning and torchvision, which reading lists does without
+    lists = _usable_lists(cfg)
+    check_trainable(lists)
+    return _video_data(cfg, lists, cfg.protocol.name)
+
+
+def build_test_data(cfg: DictConfig, classes: Sequence[str]) -> "VideoData":
+    """The data of a configuration, to test a network on that tells `classes` apart.
+
+    Raises:
+        UserError: as `build_data`; the lists have a class that is not among `classes`.
+    """
+    lists = with_classes(_usable_lists(cfg), classes)
+    return _video_data(cfg, lists, "paper")  # nothing is held out: only the test list is used
+
+
+def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
+    """The lists with their classes found by name among `classes`, some of which may be missing.
+
+    Raises:
+        UserError: a class is not among them.
+    """
+    unknown = [name for name in lists.classes if name not in classes]
+    if unknown:
+        raise UserError(
+            f"{lists.root}: the network does not know the classes {listed(unknown, SHOWN)}; it was trained on "
+            f"{listed(classes, SHOWN)}; rename the classes, leave them out, or set data.root to the run's own data"
+        )
+    number = {name: classes.index(name) for name in lists.classes}
+
+    def relabelled(videos: list[Video]) -> list[Video]:
+        return [replace(video, label=number[lists.classes[video.label]]) for video in videos]
+
+    val = None if lists.val is None else relabelled(lists.val)
+    return replace(lists, classes=list(classes), train=relabelled(lists.train), val=val, test=relabelled(lists.test))
+
+
+def _usable_lists(cfg: DictConfig) -> Lists:
     from src.data.usable import usable
 
-    lists = usable(read_lists(cfg), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+    return usable(read_lists(cfg), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+
+
+def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
+    from src.data.datamodule import VideoData  # Lightning and torchvision, which reading lists does without
+
     return VideoData(
         lists=lists,
         clip=clip_spec(cfg),
@@ -48,12 +96,24 @@ def build_data(cfg: DictConfig) -> "VideoData":
         on_error=cfg.data.on_error,
         flip=cfg.data.flip,
         scales=tuple(cfg.data.scales),
-        clips=None if cfg.test.clips == "all" else cfg.test.clips,
+        clips=_clips(cfg),
         crops=cfg.test.crops,
         view_batch=cfg.test.view_batch,
-        protocol=cfg.protocol.name,
+        protocol=protocol,
         holdout_fraction=cfg.protocol.fraction,
     )
+
+
+def build_views(cfg: DictConfig) -> "TestViews":
+    """How a configuration looks at any one video in testing; no data set is needed."""
+    from src.data.dataset import Source, TestViews
+
+    source = Source(clip_spec(cfg), cfg.modality.name, cfg.data.decoder)
+    return TestViews([], source, clips=_clips(cfg), crops=cfg.test.crops, view_batch=cfg.test.view_batch)
+
+
+def _clips(cfg: DictConfig) -> int | None:
+    return None if cfg.test.clips == "all" else int(cfg.test.clips)
 
 
 def clip_spec(cfg: DictConfig) -> ClipSpec:

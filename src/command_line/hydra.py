@@ -3,31 +3,34 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import hydra
 import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.build.compose import compose
+from src.build.compose import check, compose
 from src.command_line.options import finish, refuse, wants_traceback
-from src.command_line.words import quote
+from src.command_line.words import normalise, shown_word
 from src.config import CONF
 from src.errors import UsageError, UserError
-from src.text import printable
+from src.options import declared
+from src.text import first_line, printable
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
 def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: str = "train") -> None:
     """Run `task` with the configuration that the words give, and exit; exit codes as in src.command_line.options."""
     traceback = wants_traceback()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets exceptions through, and they are explained here
     sys.argv[1:] = words
     mistakes: list[UserError] = []
 
@@ -41,8 +44,10 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
             return None
 
     def run() -> None:
+        _check_flags(words)
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+            with _exceptions_let_through():
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
         except MISTAKES as error:
             if traceback:
                 raise
@@ -58,32 +63,87 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
         refuse(error)
 
 
+def _check_flags(words: Sequence[str]) -> None:
+    """Refuse flags that Hydra does not have: it would print its usage."""
+    parser = get_args_parser()
+
+    def refuse_flag(message: str) -> NoReturn:
+        raise UsageError(f"{printable(message)}; --help lists the options, --hydra-help Hydra's flags")
+
+    parser.error = refuse_flag  # type: ignore[method-assign]
+    parser.parse_args(list(words))
+
+
+@contextmanager
+def _exceptions_let_through() -> Iterator[None]:
+    """Hydra raises what goes wrong, to be explained here, and prints nothing about it."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+
+
+def composed(words: Sequence[str], config_name: str = "train") -> DictConfig:
+    """The checked configuration that words of a command line give.
+
+    Raises:
+        UsageError: an option does not exist or has a wrong value.
+    """
+    normal = normalise(words)
+    try:
+        cfg = compose(normal, config_name)
+        check(cfg)
+    except MISTAKES as error:
+        raise explain(error, normal, config_name) from None
+    return cfg
+
+
 def explain(error: Exception, words: Sequence[str], config_name: str = "train") -> UserError:
     """One line for a mistake in a configuration, with the choices that exist.
 
     words: the command line; which options exist depends on the groups that it chooses.
     """
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        return UsageError(f"{group}={printable(choice)} does not exist; {group} can be: {', '.join(error.options)}")
-    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException):
+        return _missing(error)
+    text = " ".join(str(error).split()).partition(" full_key: ")[0]
     if isinstance(error, OverrideParseException):
-        key, sign, value = error.override.partition("=")
-        typed = f'"{key}={quote(value)}"' if sign else "option=value"
-        return UsageError(f"{printable(error.override)}: cannot be read as option=value; type {typed}")
+        word = str(error.override)
+        typed = shown_word(word) if "=" in word else "option=value"
+        return UsageError(f"{printable(word)}: cannot be read as option=value; type {printable(typed)}")
     if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        if text.startswith("Ambiguous value"):
+            word = next((word for word in words if f"'{word}'" in text), "option=a,b")
+            key, _, value = word.partition("=")
+            return UsageError(f"{printable(word)}: several values; add -m for a run each, or type {key}=[{value}]")
         if match := re.match(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
             return _unknown(match[1], words, config_name)
         if match := re.match(r"Could not override '([^']+)'", text):
-            cause = error.__cause__
             if isinstance(cause, OmegaConfBaseException) and "not in" not in str(cause):
-                return UsageError(f"{match[1]}: {' '.join(str(cause).split(chr(10))[0].split())}")
+                return UsageError(f"{match[1]}: {first_line(cause)}")
             return _unknown(match[1], words, config_name)
-    return UsageError(f"{text} (HYDRA_FULL_ERROR=1 shows where)")
+    where = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
+    return UsageError(f"{where}{text} (LATE_FULL_ERROR=1 shows where)")
+
+
+def _missing(error: MissingConfigException) -> UserError:
+    group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return UsageError(f"{CONF} has no {printable(choice)}.yaml; leave --config-name out")
+    known = error.options or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return UsageError(f"{group}={printable(choice)} does not exist; {group} can be: {', '.join(known)}")
 
 
 def _unknown(key: str, words: Sequence[str], config_name: str) -> UserError:
     """Say that `key` is not an option, and which ones are beside it."""
+    option = declared(key)
+    if option is not None and not option.values.accepts(option.values.example):
+        return UsageError(f"{key} takes {option.values.what}; leave it out")
     *parents, leaf = key.lstrip("+~").split(".")
     chosen = [word for word in words if (CONF / word.partition("=")[0]).is_dir()]
     try:
@@ -99,5 +159,5 @@ def _unknown(key: str, words: Sequence[str], config_name: str) -> UserError:
     if parents:  # a parent is unknown already
         leaf = parents[0]
     where = key.rpartition(leaf)[0].rstrip(".") or "the configuration"
-    known = ", ".join(sorted(str(name) for name in node))
+    known = ", ".join(sorted(str(name) for name in node if not str(name).startswith("_")))
     return UsageError(f"{printable(key)}: there is no option {leaf} in {where}; there are: {known}")

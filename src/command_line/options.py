@@ -17,6 +17,7 @@ from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
 from src.text import first_line, printable, protect_streams
 
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
+MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
                 raise UsageError(f"{key}={printable(value)}: choose one of {', '.join(option.choices)}")
             arguments.values[key] = value
             arguments.repeated[key].append(value)
-        elif sign and not word.startswith("-") and command.overrides:
+        elif sign and not word.startswith("-") and command.overrides and not _near(command, key, MISSPELT):
             arguments.overrides.append(word)
         elif not sign and not word.startswith("-") and command.names:
             arguments.names.append(word)
@@ -122,9 +123,15 @@ def parse(command: Command, words: Sequence[str]) -> Arguments:
     return arguments
 
 
+def _near(command: Command, key: str, likeness: float = 0.6) -> str | None:
+    """The option of the command that is spelt most nearly like `key`."""
+    near = difflib.get_close_matches(key.lstrip("-"), command.options, 1, likeness)
+    return near[0] if near else None
+
+
 def _unknown(command: Command, word: str, key: str) -> str:
-    near = difflib.get_close_matches(key.lstrip("-"), command.options, 1)
-    hint = f"did you mean {near[0]}=? " if near else ""
+    near = _near(command, key)
+    hint = f"did you mean {near}=? " if near else ""
     known = ", ".join(f"{name}=" for name in command.options) or "none"
     return f"{printable(word)}: unknown option; {hint}options are {known} (--help explains them)"
 

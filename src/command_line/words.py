@@ -2,13 +2,14 @@
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 
 from src.config import CONF
-from src.options import PATH, declared, optional
+from src.options import PATH, PATTERN, declared, optional
 
-PATTERNS = ("data.group_pattern",)
-OF_PREPARE = ("archives",)
+VERBATIM = [values.what for values in (PATH, optional(PATH), PATTERN, optional(PATTERN))]
+NO_NAME = re.compile(r"[\d.]+|true|false|null", re.IGNORECASE)  # what Hydra does not read as a text
 LISTS = ("logger",)  # groups of which several may be chosen
 
 
@@ -22,10 +23,12 @@ def _normalise(word: str, multirun: bool) -> str:
     key, sign, value = word.partition("=")
     if not sign or word.startswith("-"):
         return word
-    if key == "experiment" and re.fullmatch(r"\w+", value):
+    if key == "experiment" and re.fullmatch(r"[\w-]+", value):
         return f"experiments={value}"
-    if key in LISTS and re.fullmatch(r"[\w-]+", value) and value != "null" and not (CONF / key / value).is_dir():
-        return f"{key}=[{value}]"
+    if key in LISTS and re.fullmatch(r"[\w-]+" if multirun else r"[\w,-]+", value) and value:
+        return f"{key}=[{'csv' if value == 'null' else value}]"  # the CSV file is always written
+    if NO_NAME.fullmatch(value) and (CONF / key).is_dir():  # so that it is refused by its name
+        return f"{key}={quote(value)}"
     if is_verbatim(key) and value not in ("null", "") and not is_quoted(value) and not (multirun and "," in value):
         return f"{key}={quote(os.path.expanduser(value))}"  # noqa: PTH111 - keeps `./` and the like as typed
     return word
@@ -34,8 +37,7 @@ def _normalise(word: str, multirun: bool) -> str:
 def is_verbatim(key: str) -> bool:
     """Whether the option takes a path or a pattern."""
     option = declared(key.lstrip("+"))
-    of_a_path = option is not None and option.values.what in (PATH.what, optional(PATH).what)
-    return of_a_path or key in PATTERNS or key in OF_PREPARE
+    return option is not None and option.values.what in VERBATIM
 
 
 def is_quoted(value: str) -> bool:
@@ -48,6 +50,13 @@ def quote(text: str) -> str:
     escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
     trailing = len(escaped) - len(escaped.rstrip("\\"))
     return "'" + escaped + "\\" * trailing + "'"
+
+
+def shown_word(word: str) -> str:
+    """A word as it can be typed in a shell so that its value is one text: `"data.root='a (b)'"`."""
+    key, _, value = word.partition("=")
+    text = f"{key}={quote(value)}"
+    return shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
 
 
 def unquote(value: str) -> str:

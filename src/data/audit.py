@@ -1,8 +1,6 @@
 """What a run is about to learn from and be tested on, said before it starts: counts, lengths, and leaks."""
 
-import hashlib
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,17 +8,19 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src import files
 from src.data.annotations import Lists, Video
 from src.data.inventory import load
+from src.data.video_files import file_key
 from src.errors import UserError
+from src.text import listed, printable
 
 log = logging.getLogger(__name__)
 Phases = Mapping[str, Sequence[Video]]
 NAMED = 6  # clips that a message names
 SHOWN_CLASSES = 12
-BLOCK = 1 << 20
 
 
 def audit(
@@ -32,7 +32,7 @@ def audit(
 ) -> dict[str, Any]:
     """Print and return what the phases (train, val, test) hold and share; with `folder`, write it to audit.json.
 
-    Two files are the same if they lead to the same place, or have the same size and content (by the inventory's
+    Two files are the same if they are one file on disk, or have the same size and content (by the inventory's
     hash where there is one; only files of equal size are read). Frame folders are not compared by content.
 
     Raises:
@@ -114,21 +114,17 @@ def _content(phases: Phases, known: Mapping[str, tuple[int, str | None]]) -> Cal
             return None
         if video.path not in hashes:
             stored = known.get(video.name)
-            hashes[video.path] = stored[1] if stored else _sha256(Path(video.path))
+            hashes[video.path] = stored[1] if stored else _sha256(video.path)
         return hashes[video.path]
 
     return content
 
 
-def _sha256(path: Path) -> str | None:
-    digest = hashlib.sha256()
+def _sha256(path: str) -> str | None:
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        return files.sha256(Path(path))
     except OSError:
         return None
-    return digest.hexdigest()
 
 
 def _overlap(
@@ -136,27 +132,24 @@ def _overlap(
 ) -> dict[str, list[list[str]]]:
     """By path, hash and group: what the two have in common, as lists of the names that share it."""
 
-    def place(video: Video) -> str:
-        return os.path.realpath(video.path)  # Path.resolve raises on links in a circle
-
-    keys: dict[str, Callable[[Video], str | None]] = {
-        "path": place,
+    keys: dict[str, Callable[[Video], object]] = {
+        "path": lambda video: file_key(video.path),
         "hash": content,
         "group": lambda video: video.group,
     }
     return {kind: _shared(first, second, key) for kind, key in keys.items()}
 
 
-def _shared(first: Sequence[Video], second: Sequence[Video], key: Callable[[Video], str | None]) -> list[list[str]]:
-    sides: list[dict[str, list[str]]] = []
+def _shared(first: Sequence[Video], second: Sequence[Video], key: Callable[[Video], object]) -> list[list[str]]:
+    sides: list[dict[object, list[str]]] = []
     for videos in (first, second):
-        found: dict[str, list[str]] = defaultdict(list)
+        found: dict[object, list[str]] = defaultdict(list)
         for video in videos:
             value = key(video)
             if value is not None:
                 found[value].append(video.name)
         sides.append(found)
-    return [sides[0][value] + sides[1][value] for value in sorted(sides[0].keys() & sides[1].keys())]
+    return [names + sides[1][value] for value, names in sides[0].items() if value in sides[1]]  # in list order
 
 
 def _judge(overlaps: dict[str, dict[str, list[list[str]]]], official: bool, allowed: bool) -> None:
@@ -183,9 +176,7 @@ def _judge(overlaps: dict[str, dict[str, list[list[str]]]], official: bool, allo
 
 
 def _some(shared: list[list[str]]) -> str:
-    names = [" = ".join(names) for names in shared]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return "; ".join(names[:NAMED]) + more
+    return listed([" = ".join(names) for names in shared], NAMED, separator="; ")
 
 
 # Printing
@@ -193,7 +184,7 @@ def _some(shared: list[list[str]]) -> str:
 
 def _print(report: dict[str, Any], console: Console) -> None:
     split = f" split {report['split']}" if report["split"] else ""
-    table = Table(title=f"{report['data']}{split}", title_justify="left")
+    table = Table(title=Text(printable(f"{report['data']}{split}")), title_justify="left")
     for column in ("", "videos", "classes", "sources", "shortest", "longest"):
         table.add_column(column, justify="left" if not column else "right")
     for phase, row in report["phases"].items():
@@ -201,9 +192,9 @@ def _print(report: dict[str, Any], console: Console) -> None:
         note = " (= test)" if phase == "val" and report["validates_on_test"] else ""
         table.add_row(phase + note, *(str(row[key]) for key in ("videos", "classes", "sources")), *ends)
     console.print(table)
-    console.print(_class_line(report["classes"], [*report["phases"]]), highlight=False, markup=False)
+    console.print(Text(_class_line(report["classes"], [*report["phases"]])))
     for message in report["left_out"]:
-        console.print(f"left out: {message}", highlight=False, markup=False)
+        console.print(Text(f"left out: {printable(message)}"))
 
 
 def _class_line(classes: dict[str, dict[str, int]], phases: list[str]) -> str:
@@ -215,6 +206,10 @@ def _class_line(classes: dict[str, dict[str, int]], phases: list[str]) -> str:
     order = sorted(classes, key=lambda name: tuple(classes[name].values()))
     if len(order) > SHOWN_CLASSES:
         half = SHOWN_CLASSES // 2
-        shown = [*order[:half], "…", *order[-half:]]
-        return head + ", ".join(f"{name} {figures[name]}" if name in figures else name for name in shown)
-    return head + ", ".join(f"{name} {figures[name]}" for name in classes)
+        ends = (order[:half], order[-half:])
+        return head + ", …, ".join(_figures(figures, names) for names in ends)
+    return head + _figures(figures, list(classes))
+
+
+def _figures(figures: dict[str, str], names: list[str]) -> str:
+    return ", ".join(f"{printable(name)} {figures[name]}" for name in names)

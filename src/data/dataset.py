@@ -172,6 +172,7 @@ class TestViews(IterableDataset[Batch | UserError]):
     A video belongs to one rank and one worker, and none stands in twice. Its views come one after another, in
     one or more rows of one or more batches, so that memory does not grow with its length; videos with equally few
     views share a batch. A video that fails half-way keeps the views that came before, and is named in `unreadable`.
+    Which videos share a batch does not depend on the number of workers: a network's last digits follow from it.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -193,10 +194,16 @@ class TestViews(IterableDataset[Batch | UserError]):
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         worker = get_worker_info()
-        share = self.rank * worker.num_workers + worker.id if worker else self.rank
-        shares = self.world * worker.num_workers if worker else self.world
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        own = range(self.rank, len(self.videos), self.world)
+        groups = [own[start : start + self.view_batch] for start in range(0, len(own), self.view_batch)]
+        for group in groups[first::step]:
+            yield from self._batches(group)
+
+    def _batches(self, indices: Sequence[int]) -> Iterator[Batch | UserError]:
+        """The batches of some videos."""
         row: list[Item] = []  # of one batch: items with equally many views, and errors
-        for index in range(share, len(self.videos), shares):
+        for index in indices:
             for item in self.video(self.videos[index], index):
                 views = [other.clip.shape[0] for other in row if other.clip is not None]
                 if item.clip is not None and views:

@@ -28,12 +28,12 @@ class FrameFolder:
         if modality not in STEMS:
             raise UserError(f"modality {modality!r} is unknown; choose from {', '.join(STEMS)}")
         self._path, self._stems = Path(path), STEMS[modality]
-        first = next((e for e in (".jpg", "") if (self._path / f"{self._stems[0]}_00001{e}").is_file()), None)
-        if first is None:
+        ending = next((e for e in (".jpg", "") if (self._path / f"{self._stems[0]}_00001{e}").is_file()), None)
+        if ending is None:
             raise UnreadableVideoError(path, f"the folder holds no {self._stems[0]}_00001.jpg")
-        self._ending = first
-        self._count = frames or sum(1 for _ in self._path.glob(f"{self._stems[0]}_[0-9]*{first}"))
-        height, width = self._picture(self._stems[0], 0).shape[1:]
+        self._ending = ending
+        self._count = frames or sum(1 for _ in self._path.glob(f"{self._stems[0]}_[0-9]*{ending}"))
+        height, width = self._decode(self._stems[0], 0).shape[1:]
         self.size = (int(width), int(height))
 
     def __len__(self) -> int:
@@ -46,14 +46,33 @@ class FrameFolder:
         return stacked.permute(0, 2, 3, 1).numpy()
 
     def _picture(self, stem: str, index: int) -> torch.Tensor:
-        """C, H, W uint8; C is 1 for flow."""
-        file = self._path / f"{stem}_{index + 1:05d}{self._ending}"
+        """C, H, W uint8 of the first picture's size; C is 1 for flow."""
+        picture = self._decode(stem, index)
+        height, width = picture.shape[1:]
+        if (width, height) != self.size:
+            first = "x".join(map(str, self.size))
+            raise self._error(stem, index, f"is {width}x{height} pixels, the first picture {first}")
+        return picture
+
+    def _decode(self, stem: str, index: int) -> torch.Tensor:
+        """C, H, W uint8 of the picture's own size."""
+        file = self._path / self._name(stem, index)
         mode = ImageReadMode.RGB if self._stems == STEMS["rgb"] else ImageReadMode.GRAY
         try:
             picture: torch.Tensor = decode_image(str(file), mode)
-        except (OSError, RuntimeError) as error:
-            raise UnreadableVideoError(str(file), str(error).splitlines()[0]) from error
+        except (OSError, RuntimeError) as error:  # in torchvision's words, which tell of its own source files
+            if not file.is_file():
+                raise self._error(stem, index, "is missing") from error
+            if not file.stat().st_size:
+                raise self._error(stem, index, "is empty (0 bytes)") from error
+            raise self._error(stem, index, "is not a picture that can be decoded") from error
         return picture
+
+    def _name(self, stem: str, index: int) -> str:
+        return f"{stem}_{index + 1:05d}{self._ending}"
+
+    def _error(self, stem: str, index: int, what: str) -> UnreadableVideoError:
+        return UnreadableVideoError(str(self._path), f"{self._name(stem, index)} {what}")
 
     def __enter__(self) -> Self:
         return self

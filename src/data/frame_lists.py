@@ -2,12 +2,17 @@
 
 import re
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from src.data.annotations import UCF_GROUP, Lists, Video
 from src.data.hmdb51 import CLASSES, group
-from src.data.published import check_present, existing, lines_of
+from src.data.list_text import numbered_lines
+from src.data.listing import Listed, check_distinct
+from src.data.published import check_present, existing
+from src.data.video_files import name_of
 from src.errors import UserError
+from src.text import first_line, printable
 
 LISTS = (".", "settings", "splits", "lists")
 PUBLISHED = r"(train|val)_(rgb|flow)_split[123]\.txt"
@@ -47,16 +52,14 @@ def frames(
         UserError: list or folder missing (it names them), or a line that is not of the form.
     """
     files, counted = _files(root, split, modality, list_folder, train_list, test_list)
-    rows = {side: _read(file, counted) for side, file in files.items()}
+    rows = {side: _read(root, file, counted) for side, file in files.items()}
     classes = _classes(rows, class_names, files["train"])
     check_present(Path(root), (row[0] for side in rows.values() for row in side), f"frame folders of {files['train']}")
-    videos = {
-        side: [
-            Video(str(Path(root) / folder), label, _group(folder, classes[label], group_pattern), folder, count)
-            for folder, count, label in listed
-        ]
-        for side, listed in rows.items()
-    }
+    videos: dict[str, list[Video]] = {side: [] for side in rows}
+    for side, listed in rows.items():
+        for folder, count, label in listed:
+            group = _group(folder, classes[label], group_pattern)
+            videos[side].append(Video(str(Path(root) / folder), label, group, folder, count))
     official = all(re.fullmatch(PUBLISHED, file.name) for file in files.values())
     return Lists(classes, videos["train"], None, videos["test"], root, split, name, official)
 
@@ -85,32 +88,40 @@ def _files(
     raise AssertionError("existing() has raised")
 
 
-def _read(file: Path, counted: bool) -> list[tuple[str, int | None, int]]:
+def _read(root: str, file: Path, counted: bool) -> list[tuple[str, int | None, int]]:
     """Folder, frames and class of each line; a folder's name may hold spaces."""
     rows: list[tuple[str, int | None, int]] = []
-    for number, line in enumerate(lines_of(file), 1):
-        parts = line.rsplit(maxsplit=2)
-        if len(parts) != 3 or not (parts[1].isdecimal() and parts[2].isdecimal()) or not int(parts[1]):
-            raise UserError(f"{file} line {number}: {line!r} is not `<folder> <frames> <class>`")
-        rows.append((parts[0].strip().rstrip("/"), int(parts[1]) if counted else None, int(parts[2])))
+    entries = []
+    for number, line in numbered_lines(file):
+        match = re.fullmatch(r"\s*(\S.*?)/*\s+(\d{1,9})\s+(\d{1,9})", line)
+        if match is None or not int(match[2]):
+            raise UserError(f"{file} line {number}: {printable(line)} is not `<folder> <frames> <class>`; correct it")
+        folder = name_of(Path(root), match[1])
+        rows.append((folder, int(match[2]) if counted else None, int(match[3])))
+        entries.append(Listed(folder, match[3], line=number))
     if not rows:
-        raise UserError(f"list {file} names no folder; every line is one")
+        raise UserError(f"list {file} names no folder; every line names one")
+    check_distinct(file, Path(root), entries)
     return rows
 
 
 def _classes(rows: dict[str, list[tuple[str, int | None, int]]], class_names: str | None, file: Path) -> list[str]:
     trained = {label for _, _, label in rows["train"]}
-    names = [re.sub(r"^\d+\s+", "", line.strip()) for line in lines_of(Path(class_names))] if class_names else None
-    number = len(names) if names else 1 + max(label for side in rows.values() for _, _, label in side)
-    if trained != set(range(number)):
-        wrong = sorted(trained.symmetric_difference(range(number)))
+    lines = numbered_lines(Path(class_names)) if class_names else []
+    names = [re.sub(r"^\d+\s+", "", line.strip()) for _, line in lines]
+    number = len(names) or 1 + max(label for side in rows.values() for _, _, label in side)
+    gaps = islice((label for label in range(number) if label not in trained), NAMED)
+    wrong = sorted([*gaps, *(label for label in trained if label >= number)])
+    if wrong:
         raise UserError(
             f"{file}: of the classes 0 to {number - 1}, {wrong[:NAMED]} have no training video or no name; "
             "classes are numbered from 0 without gaps"
         )
     stray = [folder for folder, _, label in rows["test"] if label not in trained]
     if stray:
-        raise UserError(f"{file}: the class of the test video {stray[0]} has no training video; correct the lists")
+        raise UserError(
+            f"{file}: the class of the test video {printable(stray[0])} has no training video; correct the lists"
+        )
     return names or _told_classes(rows, number)
 
 
@@ -142,8 +153,11 @@ def _group(folder: str, label: str, pattern: str | None) -> str:
         try:
             match = re.search(pattern, clip)
         except re.error as error:
-            raise UserError(f"group_pattern {pattern!r} is not a regular expression ({error})") from error
-        return (match[1] if match.re.groups else match[0]) if match else folder
+            raise UserError(
+                f"data.group_pattern={printable(pattern)} is not a valid regular expression ({first_line(error)})"
+            ) from error
+        found = match and match[1 if match.re.groups else 0]
+        return found or folder
     if HMDB_NAME.fullmatch(clip) and f"_{label}_" in clip:
         return group(clip, label)
     return re.sub(UCF_GROUP, r"\1", clip)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from src.data.annotations import Lists, Video
-from src.data.published import check_count, check_present, existing, lines_of, video_root
+from src.data.list_text import numbered_lines
+from src.data.published import check_count, check_once, check_present, existing, video_root
 from src.errors import UserError
+from src.text import printable
 
 CLASSES = (
     *("brush_hair", "cartwheel", "catch", "chew", "clap", "climb", "climb_stairs", "dive", "draw_sword"),
@@ -53,26 +55,30 @@ def hmdb51(root: str, split: int, check_counts: bool = True, name: str = "hmdb51
     base = video_root(root, classes, VIDEOS)
     sides: dict[str, list[Video]] = {TRAIN: [], TEST: []}
     for label, class_name in enumerate(classes):
-        clips = _read(folder / f"{class_name}{ending}")
+        clips = _read(folder / f"{class_name}{ending}", class_name)
         for side, published in PER_CLASS.items():
-            chosen = [clip for clip, use in clips if use == side]
+            chosen = [path for path, use in clips if use == side]
             if check_counts:
                 what = f"{'training' if side == TRAIN else 'test'} clips"
                 check_count(str(folder / f"{class_name}{ending}"), len(chosen), published, what)
-            for clip in chosen:
-                path = f"{class_name}/{clip}"
-                source = group(Path(clip).stem, class_name)
+            for path in chosen:
+                source = group(Path(path).stem, class_name)
                 sides[side].append(Video(str(base / path), label, source, path))
     check_present(base, (video.name for side in sides.values() for video in side), f"HMDB51 split {split}")
     return Lists(classes, sides[TRAIN], None, sides[TEST], str(base), split, name, official=True)
 
 
-def _read(file: Path) -> list[tuple[str, str]]:
-    """Pairs of clip and use; a clip's name may hold spaces."""
-    pairs = []
-    for line in lines_of(file):
+def _read(file: Path, class_name: str) -> list[tuple[str, str]]:
+    """Pairs of path and use; a clip's name may hold spaces."""
+    pairs, places = [], []
+    for number, line in numbered_lines(file):
         clip, _, use = line.rpartition(" ")
         if not clip.strip() or use not in ("0", TRAIN, TEST):
-            raise UserError(f"{file}: {line!r} is not `<clip>.avi 0|1|2`; download the lists again")
-        pairs.append((clip.strip(), use))
+            raise UserError(
+                f"{file} line {number}: {printable(line)} is not `<clip>.avi 0|1|2`; download the lists again"
+            )
+        path = f"{class_name}/{clip.strip()}"
+        pairs.append((path, use))
+        places.append((path, number))
+    check_once(file, places)
     return pairs

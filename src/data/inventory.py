@@ -31,6 +31,7 @@ class Entry:
     mtime: int  # nanoseconds, as os.stat gives it
     sha256: str | None  # of the whole file; None where it could not be read
     bad: str | None  # why no clip should be taken from it, or None
+    in_order: bool | None = None  # only a decode in order gives the right frames; None: older than this question
 
     def describes(self, status: os.stat_result) -> bool:
         """The file has not changed since."""
@@ -53,7 +54,7 @@ def load(root: str | Path) -> dict[str, Entry]:
             entry = _entry(json.loads(line))
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"{path} line {number} is no inventory entry ({error}); remove the file and run src.prepare again"
+                f"{path} line {number} is not an inventory entry ({error}); remove the file and run prepare again"
             ) from error
         entries[entry.name] = entry  # a later line replaces an earlier one
     return entries
@@ -106,7 +107,7 @@ def journal(root: str | Path) -> Iterator[Journal]:
     """Open the inventory in folder `root` to go on writing it; when the block ends well it is sorted and rewritten.
 
     Raises:
-        UserError: what is there is no inventory.
+        UserError: what is there is not an inventory.
     """
     entries = load(root)
     path = Path(root) / FILE

@@ -1,13 +1,16 @@
 """Kinetics-400: CSV lists as published, and videos cut to `<youtube id>_<start:06d>_<end:06d>.mp4`."""
 
 import csv
+import io
 import logging
 from functools import cache
 from pathlib import Path
 
 from src.data.annotations import Lists, Video
-from src.data.published import check_count, existing
+from src.data.list_text import read_list_text
+from src.data.published import check_count, check_once, existing
 from src.errors import UserError
+from src.text import first_line, listed
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +42,9 @@ def kinetics400(root: str, check_counts: bool = True, allow_missing: bool = Fals
     number = {label: i for i, label in enumerate(classes)}
     videos: dict[str, list[Video]] = {side: [] for side in SIDES}
     missing = []
-    for side, listed in rows.items():
-        for row in listed:
-            file = f"{row['youtube_id']}_{int(row['time_start']):06d}_{int(row['time_end']):06d}.mp4"
+    for side, side_rows in rows.items():
+        for row in side_rows:
+            file = _file_name(row)
             path = _find(root, side, row["label"], file)
             if path is None:
                 missing.append(f"{file} ({side}, {row['label']})")
@@ -59,16 +62,28 @@ def _read(root: str, side: str) -> list[dict[str, str]]:
     if file is None:
         existing(root, names[0], LISTS)  # raises, and says where it looked
     assert file is not None
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, restval=""))
-    for number, row in enumerate(rows, 2):
-        if not all(row.get(column) for column in COLUMNS) or not _whole(row["time_start"], row["time_end"]):
-            raise UserError(f"{file} line {number}: {','.join(COLUMNS)} are needed; download the list again")
+    reader = csv.DictReader(io.StringIO(read_list_text(file), newline=""), restval="")
+    rows, places = [], []
+    try:
+        for row in reader:
+            if not all(row.get(column) for column in COLUMNS) or not _whole(row["time_start"], row["time_end"]):
+                raise UserError(
+                    f"{file} line {reader.line_num}: {','.join(COLUMNS)} are needed; download the list again"
+                )
+            rows.append(row)
+            places.append((_file_name(row), reader.line_num))
+    except csv.Error as error:
+        raise UserError(f"{file} line {reader.line_num}: {first_line(error)}; download the list again") from error
+    check_once(file, places)
     return rows
 
 
 def _whole(*values: str) -> bool:
-    return all(value.isdecimal() for value in values)
+    return all(value.isdecimal() and len(value) < 10 for value in values)
+
+
+def _file_name(row: dict[str, str]) -> str:
+    return f"{row['youtube_id']}_{int(row['time_start']):06d}_{int(row['time_end']):06d}.mp4"
 
 
 def _find(root: str, side: str, label: str, file: str) -> str | None:
@@ -92,8 +107,7 @@ def _listing(folder: str) -> frozenset[str]:
 def _report(missing: list[str], root: str, allowed: bool) -> None:
     if not missing:
         return
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    text = f"Kinetics-400: missing under {root}: {', '.join(missing[:NAMED])}{more}"
+    text = f"Kinetics-400: missing under {root}: {listed(missing, NAMED)}"
     if not allowed:
         raise UserError(f"{text}; download them, or train without them with data.allow_missing=true")
     log.warning("%s; left out", text)

@@ -17,8 +17,9 @@ from src import files
 from src.data.decode import open_video
 from src.data.flow import Fields, flow_path, open_flow, to_bytes
 from src.data.inventory import Entry
-from src.data.probe import bad_entry, sha256
+from src.data.probe import bad_entry
 from src.errors import UnreadableVideoError, UserError
+from src.files import sha256
 
 Gray = npt.NDArray[np.uint8]  # H, W
 Method = Callable[[Gray, Gray], npt.NDArray[np.float32]]  # two frames → H, W, 2 in pixels
@@ -115,7 +116,7 @@ def make_flow(task: FlowTask) -> Entry:
         raise OSError(error.errno, error.strerror, str(target)) from error
     files = [target] if task.spec.form == "video" else sorted(target.iterdir())
     codec = "h264" if task.spec.form == "video" else "pictures"
-    return Entry(*(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(files)), bad=None)
+    return Entry(*(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(*files)), bad=None)
 
 
 def fields(task: FlowTask) -> Iterator[Fields]:

@@ -1,28 +1,22 @@
-"""One video decoded to its end: what it really holds, or why it cannot be used."""
+"""One video decoded to its end: what it really holds, how it is to be read, or why it cannot be used."""
 
-import hashlib
 import stat
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import av
+import numpy as np
 
-from src.data.decode import TRUNCATED, open_video
+from src.data.decode import RGB, DecordReader, Frames, examine, open_video
 from src.data.inventory import Entry
+from src.data.scan import Progress, Scan, decoded, judge
 from src.errors import UnreadableVideoError
+from src.files import sha256
 
-CHUNK = 1 << 20  # bytes hashed at a time
 PICTURES = 32  # read from a frame folder at a time
-
-
-class Found(NamedTuple):
-    """What decoding tells."""
-
-    frames: int
-    size: tuple[int, int] | None = None
-    fps: float | None = None
-    codec: str | None = None
-    bad: str | None = None
+COMPARED = 300  # frames up to which all of a video are compared
+RUNS = 30  # of a longer one: keyframes after which some frames are
+TOLERANCE = 2  # levels of 255: FFmpeg 4 (in decord) and later ones round single MPEG-4 pixels differently
 
 
 def probe(task: tuple[str, str]) -> Entry:
@@ -33,35 +27,12 @@ def probe(task: tuple[str, str]) -> Entry:
     name, path = task
     try:
         status = Path(path).stat()
-    except OSError as error:
-        return bad_entry(name, path, error.strerror or str(error))
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return bad_entry(name, path, "it is not a regular file")
-    if stat.S_ISREG(status.st_mode) and not status.st_size:
-        return bad_entry(name, path, "it is empty (0 bytes)")
-    try:
-        if stat.S_ISDIR(status.st_mode):
-            found, digest = _pictures(path)
-        else:
-            digest = sha256([Path(path)])
-            found = _decode(path)
-            if found.bad is None:
-                _try_reader(path, found.frames)
+        entry = _pictures(name, path) if stat.S_ISDIR(status.st_mode) else _video(name, path)
     except UnreadableVideoError as error:
         return bad_entry(name, path, error.reason)
     except OSError as error:
         return bad_entry(name, path, error.strerror or str(error))
-    return Entry(
-        name=name,
-        frames=found.frames,
-        size=found.size,
-        fps=found.fps,
-        codec=found.codec,
-        bytes=status.st_size,
-        mtime=status.st_mtime_ns,
-        sha256=digest,
-        bad=found.bad,
-    )
+    return replace(entry, bytes=status.st_size, mtime=status.st_mtime_ns)
 
 
 def bad_entry(name: str, path: str, reason: str) -> Entry:
@@ -72,74 +43,74 @@ def bad_entry(name: str, path: str, reason: str) -> Entry:
     except OSError:
         size = modified = 0
     reason = " ".join(reason.split())
-    return Entry(name, 0, None, None, None, bytes=size, mtime=modified, sha256=None, bad=reason)
+    return Entry(name, 0, None, None, None, bytes=size, mtime=modified, sha256=None, bad=reason, in_order=False)
 
 
-def _decode(path: str) -> Found:
-    """Count the frames that come out, in order, until the end or the first error."""
-    error: str | None = None
-    frames = packets = 0
-    try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                return Found(0, bad="it has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_count = 1
-            promised = stream.frames
-            fps = float(stream.average_rate) if stream.average_rate else None
-            codec = stream.codec_context.name
-            size: tuple[int, int] | None = None
-            try:
-                for packet in container.demux(stream):
-                    packets += bool(packet.size)
-                    for frame in packet.decode():
-                        size = size or _upright(frame)
-                        frames += 1
-            except (av.FFmpegError, ValueError, RuntimeError) as failure:
-                error = _reason(failure)
-    except (av.FFmpegError, ValueError, RuntimeError) as failure:
-        return Found(0, bad=_reason(failure))
-    if not frames:
-        return Found(0, bad=error or "it holds no frame")
-    expected = max(promised, packets if error else 0)
-    if frames < TRUNCATED * expected:
-        why = f"after {frames} frames: {error}" if error else f"{frames} of the {promised} frames promised"
-        return Found(0, size, fps, codec, f"truncated or damaged: {why}")
-    return Found(frames, size, fps, codec)
+def _video(name: str, path: str) -> Entry:
+    """A plain file is decoded to its end here, beside training's reader; the others the scan has decoded."""
+    known = examine(path)
+    frames, bad, in_order = known.frames, known.bad, not known.plain
+    if not in_order:
+        progress, same = _compare(path, known)
+        frames, bad = progress.frames, judge(path, known.promised, progress)
+        in_order = progress.error is not None or frames != known.frames or not same
+    if bad is None:
+        with open_video(path, "pyav" if in_order else "decord", frames) as reader:
+            reader.frames([0])
+    return Entry(
+        name=name,
+        frames=0 if bad else frames,
+        size=known.size,
+        fps=known.fps or None,
+        codec=known.codec,
+        bytes=0,
+        mtime=0,
+        sha256=sha256(Path(path)),
+        bad=bad,
+        in_order=in_order,
+    )
 
 
-def _upright(frame: Any) -> tuple[int, int]:
-    size: tuple[int, int] = (frame.width, frame.height)
-    return size[::-1] if frame.rotation % 180 else size
+def _compare(path: str, known: Scan) -> tuple[Progress, bool]:
+    """Decode a file to its end in order; whether training's reader gives the same frames.
+
+    Two readers take turns from keyframe to keyframe, so that each has to seek to each of its own.
+    """
+    progress, to_rgb, same = Progress(), RGB(known.size), True
+    with DecordReader(path, known.frames, known) as even, DecordReader(path, known.frames, known) as odd:
+        turns = sample(even.keyframes(), known.frames)
+        for frame in decoded(path, progress):
+            index = progress.frames - 1
+            if same and index in turns:
+                reader = (even, odd)[turns[index]]
+                same = _alike(reader.frames([index])[0], to_rgb(frame)) and not reader.gave_up
+        return progress, same and not even.gave_up
 
 
-def _try_reader(path: str, frames: int) -> None:
-    """Training's reader gives the first, a middle and the last frame."""
-    with open_video(path, frames=frames) as reader:
-        for index in sorted({0, frames // 2, frames - 1}):
-            reader.frames([index])
+def sample(keyframes: list[int], count: int) -> dict[int, int]:
+    """Frame → turn (0 or 1) of what is compared: all of a short video, else a sample after spread keyframes."""
+    runs = list(pairwise([*keyframes, count]))
+    if count <= COMPARED:
+        return {i: turn % 2 for turn, (start, end) in enumerate(runs) for i in range(start, end)}
+    turns: dict[int, int] = {}
+    for turn, (start, end) in enumerate(runs[:: -(-len(runs) // RUNS)]):
+        distance = 1
+        while start + distance - 1 < end:  # close to the keyframe first, where seeking goes wrong
+            turns[start + distance - 1] = turn % 2
+            distance *= 2
+    return turns
 
 
-def _pictures(path: str) -> tuple[Found, str]:
+def _alike(a: Frames, b: Frames) -> bool:
+    return a.shape == b.shape and int((np.maximum(a, b) - np.minimum(a, b)).max()) <= TOLERANCE
+
+
+def _pictures(name: str, path: str) -> Entry:
     """A frame folder, RGB or flow: every picture is read."""
-    modality = "flow" if next(Path(path).glob("flow_x_*"), None) and not next(Path(path).glob("img_*"), None) else "rgb"
-    with open_video(path, modality=modality) as reader:
-        for start in range(0, len(reader), PICTURES):
-            reader.frames(range(start, min(len(reader), start + PICTURES)))
-        found = Found(len(reader), reader.size, None, "pictures")
-    return found, sha256(sorted(file for file in Path(path).iterdir() if file.is_file()))
-
-
-def sha256(files: list[Path]) -> str:
-    """SHA-256 of the files one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(CHUNK):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "strerror", None) or error).strip()
-    return text.splitlines()[-1][:160] if text else type(error).__name__
+    only_flow = next(Path(path).glob("flow_x_*"), None) and not next(Path(path).glob("img_*"), None)
+    with open_video(path, modality="flow" if only_flow else "rgb") as reader:
+        count, size = len(reader), reader.size
+        for start in range(0, count, PICTURES):
+            reader.frames(range(start, min(count, start + PICTURES)))
+    digest = sha256(*sorted(file for file in Path(path).iterdir() if file.is_file()))
+    return Entry(name, count, size, None, "pictures", 0, 0, digest, bad=None, in_order=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from src.errors import UserError
+from src.text import listed, printable
 
 NAMED = 10  # missing files that one message names
 
@@ -36,16 +37,15 @@ def video_root(root: str, classes: Sequence[str], places: Sequence[str]) -> Path
     return Path(root)
 
 
-def lines_of(file: Path) -> list[str]:
-    """The lines that are not empty, without line ends of any system.
-
-    Raises:
-        UserError: it cannot be read as text.
-    """
-    try:
-        return [line.rstrip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"list {file} cannot be read ({error}); download it again") from error
+def check_once(file: Path, named: Iterable[tuple[str, int]]) -> None:
+    """Raise UserError where two lines of a list name one video; `named` gives name and line of each."""
+    first: dict[str, int] = {}
+    for name, line in named:
+        other = first.setdefault(name, line)
+        if other != line:
+            raise UserError(
+                f"{file}: lines {other} and {line} name the same video: {printable(name)}; keep one of the lines"
+            )
 
 
 def check_present(base: Path, names: Iterable[str], what: str) -> None:
@@ -65,10 +65,8 @@ def check_present(base: Path, names: Iterable[str], what: str) -> None:
     if not folders and not files:
         return
     shown = folders + files
-    more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
     raise UserError(
-        f"{what}: missing under {base}: {', '.join(shown[:NAMED])}{more}; "
-        "unpack the archives again, or correct data.root"
+        f"{what}: missing under {base}: {listed(shown, NAMED)}; unpack the archives again, or correct data.root"
     )
 
 

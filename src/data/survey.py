@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 from src import files
 from src.data import inventory
-from src.data.annotations import VIDEO_ENDINGS
 from src.data.flow import flow_path, flow_root
 from src.data.inventory import Entry
 from src.data.make_flow import FlowSpec, FlowTask, algorithm, make_flow
 from src.data.probe import bad_entry, probe
+from src.data.video_files import files_below, is_video
 from src.data.workers import Failure, run_limited
 from src.errors import UserError
 
@@ -80,21 +80,7 @@ def find_videos(root: Path) -> dict[str, str]:
 
     What is no regular file (a pipe, a link in a circle) is found too, to be named as bad; hidden names are not.
     """
-    found: dict[str, str] = {}
-    seen: set[tuple[int, int]] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        here = (status.st_dev, status.st_ino)
-        if here in seen:
-            below.clear()
-            continue
-        seen.add(here)
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for file in sorted(names):
-            if not file.startswith(".") and Path(file).suffix.lower() in VIDEO_ENDINGS:
-                path = Path(folder, file)
-                found[path.relative_to(root).as_posix()] = str(path)
-    return found
+    return {name: f"{root}/{name}" for name in files_below(root) if is_video(name)}
 
 
 def take_stock(
@@ -114,7 +100,11 @@ def take_stock(
         known = journal.entries
         for name in set(known) - set(videos):  # gone from disk
             del known[name]
-        todo = [(name, path) for name, path in videos.items() if not _settled(known.get(name), path, retry_bad)]
+        older = {name for name, entry in known.items() if entry.in_order is None}  # and never compared
+        todo = []
+        for name, path in videos.items():
+            if name in older or not _settled(known.get(name), path, retry_bad):
+                todo.append((name, path))
         progress.start("decoding", len(videos), len(videos) - len(todo))
         for (name, path), result in run_limited(probe, todo, workers, limit_s):
             entry = bad_entry(name, path, result.reason) if isinstance(result, Failure) else result

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 from src.data.annotations import UCF_GROUP, Lists, Video
-from src.data.published import check_count, check_present, existing, lines_of, video_root
+from src.data.list_text import numbered_lines
+from src.data.published import check_count, check_once, check_present, existing, video_root
 from src.errors import UserError
+from src.text import printable
 
 PUBLISHED = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}  # split → training and test videos
 LISTS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask/ucfTrainTestlist", "splits", ".")
@@ -44,7 +46,7 @@ def ucf101(root: str, split: int, check_counts: bool = True, name: str = "ucf101
 def _classes(file: Path) -> list[str]:
     """Names by their number in the file."""
     numbered = {}
-    for line in lines_of(file):
+    for _, line in numbered_lines(file):
         number, _, class_name = line.strip().partition(" ")
         numbered[number] = class_name.strip()
     if set(numbered) != {str(i + 1) for i in range(len(numbered))} or not all(numbered.values()):
@@ -55,15 +57,23 @@ def _classes(file: Path) -> list[str]:
 def _read(file: Path, classes: list[str], base: Path) -> list[Video]:
     """The listed videos; a class number behind the path must agree with the folder's name."""
     number = {class_name: i for i, class_name in enumerate(classes)}
-    videos = []
-    for line in lines_of(file):
-        match = re.fullmatch(r"\s*(([^/]+)/(.+\.avi))(?:\s+(\d+))?", line)
+    videos, places = [], []
+    for line_number, line in numbered_lines(file):
+        match = re.fullmatch(r"\s*(([^/]+)/(.+\.avi))(?:\s+(\d{1,9}))?", line)
         if match is None or match[2] not in number:
-            raise UserError(f"{file}: {line!r} is not `<Class>/<video>.avi [number]` with a class of classInd.txt")
+            raise UserError(
+                f"{file} line {line_number}: {printable(line)} is not `<Class>/<video>.avi [number]` with a "
+                "class of classInd.txt; download the list again"
+            )
         path, class_name, video, stated = match.groups()
         label = number[class_name]
         if stated is not None and int(stated) != label + 1:
-            raise UserError(f"{file}: {line!r}, but classInd.txt gives {class_name} the number {label + 1}")
+            raise UserError(
+                f"{file} line {line_number}: {printable(line)}, but classInd.txt gives {printable(class_name)} the "
+                f"number {label + 1}; download the lists again"
+            )
         source = re.sub(UCF_GROUP, r"\1", Path(video).stem)
         videos.append(Video(str(base / path), label, source, path))
+        places.append((path, line_number))
+    check_once(file, places)
     return videos

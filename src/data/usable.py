@@ -9,9 +9,9 @@ from src.data.annotations import Lists, Video
 from src.data.flow import find_flow
 from src.data.inventory import FILE, Entry, load
 from src.errors import UserError
+from src.text import listed
 
 log = logging.getLogger(__name__)
-NAMED = 5  # videos that one message names
 
 
 def usable(lists: Lists, modality: str = "rgb", on_error: str = "raise", method: str = "tvl1") -> Lists:
@@ -48,11 +48,11 @@ def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
         )
     if bad and on_error != "skip":
         raise UserError(
-            f"{len(bad)} of {len(known)} videos in use are bad by {lists.root}/{FILE}: {_some(bad)}; replace them "
+            f"{len(bad)} of {len(known)} videos in use are bad by {lists.root}/{FILE}: {listed(bad)}; replace them "
             "and run src.prepare again, or leave them out with data.on_error=skip"
         )
     if bad:
-        log.warning("%d of %d videos are bad by the inventory and left out: %s", len(bad), len(known), _some(bad))
+        log.warning("%d of %d videos are bad by the inventory and left out: %s", len(bad), len(known), listed(bad))
 
     def count(video: Video) -> Video | None:
         entry = known[video.name]
@@ -65,7 +65,7 @@ def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
     checked = replace(_each(lists, count), left_out=tuple(bad))
     for side in ("train", "test"):
         if not getattr(checked, side):
-            raise UserError(f"{lists.root}: the inventory calls every {side} video bad, the first is {bad[0]}")
+            raise UserError(f"{lists.root}: the inventory calls every {side} video bad: {listed(bad)}")
     return checked
 
 
@@ -94,12 +94,12 @@ def _flow(lists: Lists, method: str, on_error: str) -> Lists:
     found = _each(lists, beside)
     if missing and (on_error != "skip" or not found.train or not found.test):
         raise UserError(
-            f"{len(missing)} videos have no {method} flow yet: {_some(missing)}; make it with "
+            f"{len(missing)} videos have no {method} flow yet: {listed(missing)}; make it with "
             f"python -m src.prepare flow={method} data={lists.name} data.root={lists.root}"
             " (retry_bad=true where that failed), or leave them out with data.on_error=skip"
         )
     if missing:
-        log.warning("%d videos have no %s flow and are left out: %s", len(missing), method, _some(missing))
+        log.warning("%d videos have no %s flow and are left out: %s", len(missing), method, listed(missing))
     return replace(found, left_out=(*found.left_out, *(f"{name} (no {method} flow)" for name in missing)))
 
 
@@ -115,8 +115,3 @@ def _each(lists: Lists, change: Callable[[Video], Video | None]) -> Lists:
 
     val = None if lists.val is None else side(lists.val)
     return replace(lists, train=side(lists.train), val=val, test=side(lists.test))
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -10,7 +10,8 @@ results.json      metrics and cost: the sign that the run has finished          
 scores/test.npz   one score per video and class
 error.json        why the last attempt failed; the next attempt removes it       ErrorRecord
 rank_N.log        what a process of its own printed
-confusion.*, attention.png, mistakes/, wandb/, tensorboard/, evaluations/
+confusion.*, attention.png, mistakes/, wandb/, tensorboard/
+evaluations/      a folder for each time the network was tested again     records.Evaluation
 .lock             held while the run goes on
 """
 
@@ -134,11 +135,10 @@ class RunFolder:
         return State("running" if running else "interrupted", f"{self.epochs_done()} epochs done")
 
     def epochs_done(self) -> int:
-        """Epochs whose curves are written; 0 without a last checkpoint to go on from."""
+        """Epochs that were trained to their end; 0 without a last checkpoint to go on from."""
         if not self.last.is_file():
             return 0
-        epochs = [max(points) for points in self.curves().values() if points]
-        return 1 + max(epochs, default=-1)
+        return 1 + max(self.curves().get("train/loss_epoch", {}), default=-1)
 
     def curves(self) -> Curves:
         """What was logged; of an epoch that was done twice the later values count. Damaged lines are left out."""

@@ -126,6 +126,28 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """evaluations/…/evaluation.json: what came out when a run's network was tested again."""
+
+    schema: int
+    run: str  # its folder
+    identity: str  # of the run
+    checkpoint: str
+    overrides: list[str]  # options that were changed
+    origin: Origin
+    data: str
+    root: str
+    split: int | None
+    classes: list[str]
+    test: Videos
+    left_out: list[str]
+    metrics: dict[str, float]  # percent
+    tested: int
+    seconds: float
+    unreadable: dict[str, list[str]]  # phase → messages
+
+
+@dataclass(frozen=True)
 class ErrorRecord:
     """error.json: why the last attempt failed."""
 

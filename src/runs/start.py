@@ -3,6 +3,7 @@
 A folder belongs to one run. Nothing in the folder of an existing run changes unless the new command is the same run.
 """
 
+import shutil
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
     record = record_of(cfg, overrides)
     checkpoint = _checkpoint(cfg, record.identity)
     folder, is_new = _choose_folder(cfg, record, checkpoint)
+    if not is_new:
+        _check_owner(folder, record)  # before the lock's file is made: a foreign folder is left as it is
     try:
         with folder.locked():
             known = _check_owner(folder, record)
@@ -63,6 +66,7 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
             elif checkpoint is None and folder.last.is_file():
                 checkpoint = folder.last
             files.remove_leftovers(folder.path)
+            folder.error.unlink(missing_ok=True)
             with interruption.explained(cfg, folder):
                 yield Start(folder, known or record, checkpoint)
     except UserError:
@@ -112,8 +116,9 @@ def _check_owner(folder: RunFolder, record: RunRecord) -> RunRecord | None:
     """
     known = folder.read_run()
     if known is None:
-        foreign = [path.name for path in folder.path.iterdir() if path.name != folder.lock.name]
-        if foreign:
+        if folder.path.exists() and not folder.path.is_dir():
+            raise UserError(f"run_dir={folder} is a file; give a new folder")
+        if folder.path.is_dir() and {path.name for path in folder.path.iterdir()} - {folder.lock.name}:
             raise UserError(f"run_dir={folder} is not empty and holds no run; give a new folder")
         return None
     if known.identity != record.identity:
@@ -138,13 +143,19 @@ def _write_head(cfg: DictConfig, folder: RunFolder, record: RunRecord) -> None:
 
 
 def _discard(folder: RunFolder) -> None:
-    """Remove a new folder in which nothing has been trained: a run that was refused leaves no trace."""
-    if folder.checkpoints.exists() or not folder.path.is_dir():
+    """Remove a new folder in which no training has begun: a run that was refused leaves no trace."""
+    if not folder.path.is_dir():
         return
-    for path in (folder.config, folder.run, folder.data, folder.audit, folder.lock, folder.log(0)):
-        path.unlink(missing_ok=True)
-    if not any(folder.path.iterdir()):
-        folder.path.rmdir()
+    head = (folder.config, folder.run, folder.data, folder.audit, folder.lock)
+    for path in folder.path.iterdir():
+        if path not in head and not _is_log_of_refusal(path):
+            return
+    shutil.rmtree(folder.path)
+
+
+def _is_log_of_refusal(path: Path) -> bool:
+    """Whether this is what a rank printed that has not crashed."""
+    return path.match("rank_*.log") and "Traceback" not in path.read_text(errors="replace")
 
 
 def _checkpoint(cfg: DictConfig, run: str) -> Path | None:

@@ -44,7 +44,7 @@ def pack(words: Sequence[str], quote: Callable[[str], str]) -> list[str]:
             kept.append(word)
         else:
             jobs.append(word)
-    return [*kept, f"experiment.overrides=[{','.join(quote(word) for word in jobs)}]"]
+    return [*kept, f"++experiment.overrides=[{','.join(quote(word) for word in jobs)}]"]
 
 
 def is_table(words: Sequence[str]) -> bool:
@@ -58,6 +58,11 @@ def is_table(words: Sequence[str]) -> bool:
             if file.is_file() and _has_rows(file):
                 return True
     return False
+
+
+def is_dry_run(words: Iterable[str]) -> bool:
+    """Whether the words ask to print what would run."""
+    return any(word.lower() == "dry_run=true" for word in words)
 
 
 def _has_rows(file: Path) -> bool:
@@ -77,7 +82,7 @@ def split_arguments(words: Iterable[str]) -> SweepOptions:
     jobs = []
     for word in words:
         key, _, value = word.partition("=")
-        if key in FOR_THE_SWEEP:
+        if key.lstrip("+") in FOR_THE_SWEEP:
             own[key] = value
         elif not value.startswith(("[", "{", "'", '"')) and "," in value:
             raise UsageError(f"{printable(word)}: in an experiment only rows and seeds take several values")
@@ -87,7 +92,7 @@ def split_arguments(words: Iterable[str]) -> SweepOptions:
         experiment=own.get("experiments"),
         rows=listed_values(own.get("rows")),
         seeds=[_seed(seed) for seed in listed_values(own.get("seeds"))],
-        dry_run=own.get("dry_run", "false").lower() == "true",
+        dry_run=is_dry_run(f"{key}={value}" for key, value in own.items()),
         jobs=jobs,
     )
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from src.build.network import skeleton
 from src.data.annotations import Lists, Video, list_digest
 from src.data.datamodule import VideoData
-from src.models import cost
+from src.models import cost as network_cost
 from src.models.recognizer import Recognizer
-from src.runs.records import SCHEMA, Best, Cost, DataRecord, Origin, Results, Videos
+from src.runs.records import SCHEMA, Best, Cost, DataRecord, Evaluation, Origin, Results, Videos
 from src.scores import Scores
 from src.text import first_line, printable
 from src.training import attention, mistakes
@@ -49,8 +49,8 @@ def cost_of(cfg: DictConfig, classes: int) -> Cost:
     """Parameters and operations of the network for one clip; nothing is computed."""
     clip = cfg.model.clip
     shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    parts = cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
-    total = cost.total(parts)
+    parts = network_cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
+    total = network_cost.total(parts)
     return Cost(total.params, total.macs, total.operations)
 
 
@@ -62,6 +62,7 @@ def results(
     origin: Origin,
     settings: dict[str, Any],
     data: DataRecord,
+    cost: Cost,
     module: Recognition,
     epochs: int,
     best: Best | None,
@@ -84,7 +85,7 @@ def results(
         protocol=protocol,
         split=data.split,
         seed=cfg.seed,
-        cost=cost_of(cfg, len(module.classes)),
+        cost=cost,
         data=data,
         epochs=epochs,
         best=best,
@@ -180,15 +181,20 @@ def summarize(outcome: Results, loggers: list[Guarded]) -> None:
 
 def print_summary(console: Console, outcome: Results, folder: Path, hint: str | None = None) -> None:
     """The end of a run on the terminal: what was left out, the metrics, where everything is."""
+    if outcome.diverged:
+        console.print("the training loss was not finite (on_divergence=continue)", style="bold red")
+    print_test(console, outcome)
+    console.print(f"results, scores, curves and checkpoints: {printable(folder)}")
+    if hint:
+        console.print(f"logged offline; to upload: {printable(hint)}")
+
+
+def print_test(console: Console, outcome: Results | Evaluation) -> None:
+    """What was left out, and the metrics."""
     for phase, messages in outcome.unreadable.items():
         console.print(f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red")
         for message in messages:
             console.print(f"  {printable(message)}")
-    if outcome.diverged:
-        console.print("the training loss was not finite (on_divergence=continue)", style="bold red")
     if outcome.metrics is not None:
         values = "  ".join(f"{name} {value:.2f} %" for name, value in outcome.metrics.items())
         console.print(f"test over {outcome.tested} videos: {values}")
-    console.print(f"results, scores, curves and checkpoints: {printable(folder)}")
-    if hint:
-        console.print(f"logged offline; to upload: {printable(hint)}")

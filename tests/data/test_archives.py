@@ -46,17 +46,13 @@ def test_from_archives_to_batches(tmp_path, capsys, name):
     words = [*chosen, f"archives={downloads}", "flow=dis", "workers=2"]
     prepare(compose(words, "prepare"))
     said = capsys.readouterr().out
-    assert (
-        "videos can be read to their end, 0 are bad" in said and "split 3" in said and len(said.splitlines()) < 25
-    )
+    assert "videos can be read to their end, 0 are bad" in said and "split 3" in said and len(said.splitlines()) < 25
     for file in tree.rglob("*.*"):
         assert (root / file.relative_to(tree)).read_bytes() == file.read_bytes()
     entries = inventory.load(root)
     assert set(entries) == {f.relative_to(tree).as_posix() for f in tree.glob("*/*.avi")}
     for modality, channels in (("rgb", 3), ("flow", 2)):
-        data = build_data(
-            compose([*chosen, f"modality={modality}", "data.flow=dis", "model=tiny", "data.workers=0"])
-        )
+        data = build_data(compose([*chosen, f"modality={modality}", "data.flow=dis", "model=tiny", "data.workers=0"]))
         data.setup("fit")
         assert next(iter(data.train_dataloader()))["clip"].shape[2] == channels
     some = next(iter(entries.values()))

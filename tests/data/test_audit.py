@@ -110,3 +110,24 @@ def test_held_out_videos_share_no_source(lists: Lists) -> None:
     own = replace(lists, train=paired * 1, val=None)
     found = phases(own)
     assert found["val"] and audit(own, found)["overlap"]["train-val"]["group"] == []
+
+
+def test_names_are_shown_as_they_are_and_nothing_is_obeyed(lists: Lists, tmp_path: Path) -> None:
+    classes = ["[/b] $\\alpha$ :smile:", "caf\udce9\n\x1b[31m"]
+    own = replace(lists, classes=classes, name="[bold]mine[/b]", left_out=("\x1b[2J.avi (empty)",))
+    printed = StringIO()
+    console = Console(file=printed, width=120, force_terminal=True, color_system=None)
+    audit(own, phases(own), tmp_path / "run", console)
+    text = printed.getvalue()
+    assert "[bold]mine[/b] split 2" in text and "left out: \\x1b[2J.avi (empty)" in text and "\x1b[2J" not in text
+    assert [*json.loads((tmp_path / "run" / "audit.json").read_text())["classes"]] == classes
+    uneven = replace(own, train=[*own.train, replace(own.train[0], path=str(tmp_path / "more"), group="more")])
+    audit(uneven, phases(uneven), console=console)
+    assert "[/b] $\\alpha$ :smile: 3/1/1, caf\\xe9\\n\\x1b[31m 2/1/1" in printed.getvalue()
+
+
+def test_a_hard_link_is_the_same_file(lists: Lists, tmp_path: Path) -> None:
+    os.link(lists.train[0].path, tmp_path / "hard.avi")
+    twice = replace(lists, test=[*lists.test, Video(str(tmp_path / "hard.avi"), 0, "other", "hard.avi")])
+    with pytest.raises(UserError, match=r"the same file is in train and test: 0.avi = hard.avi;"):
+        audit(twice, phases(twice))

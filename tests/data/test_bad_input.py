@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from src import job
 from src.build import compose
-from src.data.annotations import folder
 from src.data.decode import open_video
+from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
 from tests.test_prepare import write_bad_input

@@ -13,7 +13,8 @@ import decord
 import numpy as np
 import pytest
 from src.data import ordered_motions
-from src.data.annotations import Lists, Video, folder
+from src.data.annotations import Lists, Video
+from src.data.folder import folder
 from src.data.moving_shapes import CLASSES, LEAD, PAIRS, PAUSE, scenes, twins
 from src.data.ordered_motions import lists
 from src.errors import UserError

@@ -156,9 +156,7 @@ def test_frame_lists_say_the_same_as_the_video_lists(trees: Path) -> None:
         assert folders.classes == videos.classes  # told by the folders' names
         assert folders.official and folders.split == split
         for ours, theirs in ((folders.train, videos.train), (folders.test, videos.test)):
-            assert [(v.name, v.label, v.group) for v in ours] == [
-                (Path(v.name).stem, v.label, v.group) for v in theirs
-            ]
+            assert [(v.name, v.label, v.group) for v in ours] == [(Path(v.name).stem, v.label, v.group) for v in theirs]
             assert all(video.frames == len(list(Path(video.path).glob("img_*.jpg"))) for video in ours)
 
 
@@ -181,7 +179,7 @@ def test_frame_lists_of_ones_own(trees: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"of the classes 0 to 1, \[0\] have no training video"):
         frames(str(root), 1, "rgb", **own)
     (root / "train.txt").write_text("b none 1\n")
-    with pytest.raises(UserError, match=r"line 1: 'b none 1' is not `<folder> <frames> <class>`"):
+    with pytest.raises(UserError, match=r"line 1: b none 1 is not `<folder> <frames> <class>`"):
         frames(str(root), 1, "rgb", **own)
     with pytest.raises(UserError, match=r"train_flow_split1.txt is missing: looked in "):
         frames(str(root), 1, "flow")
@@ -192,3 +190,33 @@ def test_frames_are_counted_where_only_the_other_modality_has_a_list(trees: Path
         shutil.copy(trees / "frames" / "settings" / f"{side}_rgb_split1.txt", tmp_path)
     lists = frames(str(trees / "frames"), 1, "flow", list_folder=str(tmp_path))
     assert {video.frames for video in lists.train} == {None}
+
+
+def test_a_video_that_a_published_list_names_twice(trees: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(trees / "ucf101", tmp_path / "ucf101")
+    train = root / "ucfTrainTestlist" / "trainlist01.txt"
+    line = train.read_text().splitlines()[0]
+    train.write_text(f"{line}\n\n{line}\n")
+    with pytest.raises(UserError, match=r"trainlist01.txt: lines 1 and 3 name the same video: "):
+        ucf101(str(root), 1, check_counts=False)
+    root = shutil.copytree(trees / "hmdb51", tmp_path / "hmdb51")
+    kick = next(root.rglob("kick_test_split1.txt"))
+    clip = kick.read_text().splitlines()[0].rpartition(" ")[0]
+    kick.write_text(f"{clip} 1\n{clip} 2\n")
+    with pytest.raises(UserError, match=r"kick_test_split1.txt: lines 1 and 2 name the same video: kick/"):
+        hmdb51(str(root), 1, check_counts=False)
+
+
+@pytest.mark.parametrize("other", ["b", "./b", ".//b/", "link"])
+def test_frame_folders_are_listed_once_and_classes_have_no_gaps(tmp_path: Path, other: str) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("b")
+    (tmp_path / "test.txt").write_text("c 7 1\n")
+    own = {"train_list": "train.txt", "test_list": "test.txt"}
+    (tmp_path / "train.txt").write_text(f"a 3 0\n\nb 12 1\n{other} 12 0\n")
+    with pytest.raises(UserError, match=r"train.txt: lines 3 and 4 name the same video: b.* \(labels 1 and 0\)"):
+        frames(str(tmp_path), 1, "rgb", **own)
+    (tmp_path / "train.txt").write_text("./a 3 0\nb 12 999999999\n")
+    with pytest.raises(UserError, match=r"of the classes 0 to 999999999, \[1, 2, 3, 4, 5, 6, 7, 8, 9, 10"):
+        frames(str(tmp_path), 1, "rgb", **own)

@@ -54,13 +54,9 @@ def test_frames_are_the_inventorys(lists: Lists) -> None:
     assert known.left_out == () and replace(known.train[0], frames=None) == lists.train[0]
 
 
-def test_bad_videos_in_use_are_refused_or_left_out_and_named(
-    lists: Lists, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_bad_videos_in_use_are_refused_or_left_out_and_named(lists: Lists, caplog: pytest.LogCaptureFixture) -> None:
     inventory(lists, three="truncated")
-    with pytest.raises(
-        UserError, match=r"1 of 4 videos in use are bad by .*inventory.jsonl: a/3;.avi \(truncated\)"
-    ):
+    with pytest.raises(UserError, match=r"1 of 4 videos in use are bad by .*inventory.jsonl: a/3;.avi \(truncated\)"):
         usable(lists)
     known = usable(lists, on_error="skip")
     assert [video.name for video in known.test] == ["b/4.avi"]

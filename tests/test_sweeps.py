@@ -57,9 +57,7 @@ def place(tmp_path, tree, monkeypatch):
     for path, text in {
         "model/small.yaml": MODEL,
         "experiments/trial.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=2),
-        "experiments/long.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=150).replace(
-            "name: trial", "name: long"
-        ),
+        "experiments/long.yaml": EXPERIMENT.format(root=tree, bad=bad, epochs=150).replace("name: trial", "name: long"),
     }.items():
         (tmp_path / "conf" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "conf" / path).write_text(text)

@@ -1,0 +1,42 @@
+"""The configuration of a run as evaluate and predict use it: what the run recorded, and this command line's options."""
+
+from omegaconf import DictConfig
+
+from src.build.compose import check
+from src.build.recorded import compose_recorded, option_of
+from src.command_line.hydra import MISTAKES, explain
+from src.command_line.words import normalise
+from src.errors import UsageError, UserError
+from src.runs.trained import Trained
+
+# Testing takes one process on whatever this machine has.
+HERE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.accelerator=auto")
+
+
+def recorded_configuration(trained: Trained, words: list[str]) -> DictConfig:
+    """The checked configuration of a run, with options of this command line on top.
+
+    Raises:
+        UsageError: an option of this command line does not exist or has a wrong value.
+        UserError: a recorded one does, or would bring in other code.
+    """
+    own = [*HERE, *normalise(words)]
+    recorded = trained.record.overrides
+    try:
+        return _composed(recorded, own)
+    except UsageError as error:
+        typed = {option_of(word) for word in own}
+        try:  # whose fault is it?
+            _composed([word for word in recorded if option_of(word) not in typed], HERE)
+        except UsageError:
+            raise UserError(f"{trained.folder.run}: a recorded override cannot be used ({error})") from None
+        raise
+
+
+def _composed(recorded: list[str], own: tuple[str, ...] | list[str]) -> DictConfig:
+    try:
+        cfg = compose_recorded(recorded, own)
+        check(cfg)
+    except MISTAKES as error:
+        raise explain(error, [*recorded, *own]) from None
+    return cfg

@@ -1,0 +1,205 @@
+"""What a video file holds, judged from its packets in milliseconds: how many frames, and how they are to be read.
+
+The truth about a file is what a decode of its best video stream gives in order (`decoded`). A file is plain if
+everything in it says that seeking gives the same; everything else is decoded in order.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import av
+from av.stream import Disposition
+
+from src.data import bitstream
+from src.data.container import missing_share
+from src.errors import UnreadableVideoError
+from src.text import first_line
+
+SEEKABLE = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")  # containers in which decord finds its way
+EIGHT_BITS = ("yuv420p", "yuvj420p")  # other pixels become other RGB in decord
+PLACEHOLDER = 8  # bytes; MPEG-4 packets up to this size stand for a frame that is elsewhere or was dropped
+TRUNCATED = 0.9  # a file of which less than this part is there has been cut off
+DECODER_ERRORS = (av.FFmpegError, OSError, IndexError, RuntimeError, ValueError)
+
+av.logging.set_level(av.logging.PANIC)
+
+
+class Scan(NamedTuple):
+    """What the packets tell; where they do not tell the number of frames, what decoding tells."""
+
+    frames: int
+    size: tuple[int, int]  # width, height of the first frame, upright
+    fps: float  # 0 if the file does not say
+    codec: str
+    plain: bool  # one packet a frame, and every keyframe is a clean point to start from
+    keyframes: int  # hash of the keyframes' places
+    promised: int  # frames by the header, 0 if it does not say
+    bad: str | None  # why no clip should be taken from it
+
+
+@dataclass
+class Progress:
+    """How far a decode in order has come."""
+
+    frames: int = 0
+    packets: int = 0
+    error: str | None = None
+
+
+@contextmanager
+def open_stream(path: str) -> Iterator[tuple[Any, Any]]:
+    """(container, its best video stream), decoding on one thread (workers are the parallelism).
+
+    Raises:
+        UnreadableVideoError: there is no video stream.
+    """
+    with av.open("file:" + path) as container:
+        streams = moving(container)
+        best: Any = container.streams.best("video")
+        stream = best if best in streams else next(iter(streams), None)
+        if stream is None:
+            raise UnreadableVideoError(path, "it has no video stream")
+        stream.thread_count = 1
+        yield container, stream
+
+
+def moving(container: Any) -> list[Any]:
+    """The video streams that are no cover art."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def decoded(path: str, progress: Progress) -> Generator[Any, None, None]:
+    """Every frame in order, until the end or the first error, which `progress` keeps."""
+    with open_stream(path) as (container, stream):
+        packets = container.demux(stream)
+        try:
+            for packet in packets:
+                progress.packets += bool(packet.size)
+                for frame in packet.decode():
+                    progress.frames += 1
+                    yield frame
+        except DECODER_ERRORS as error:
+            progress.error = first_line(error)
+            progress.packets += sum(1 for packet in _until_error(packets) if packet.size)
+
+
+def _until_error(packets: Iterator[Any]) -> Iterator[Any]:
+    with suppress(*DECODER_ERRORS):
+        yield from packets
+
+
+def judge(path: str, promised: int, progress: Progress) -> str | None:
+    """Why a file that was decoded so far is not to be used, or None.
+
+    Args:
+        promised: frames by the header, 0 if it does not say. Alone it condemns nothing: edit lists and dropped
+            frames leave less of a stream than that.
+    """
+    done, error = progress.frames, progress.error
+    if error and done < TRUNCATED * max(promised, progress.packets):
+        return f"damaged after {done} frames: {error}" if done else error
+    if not done:
+        return "it holds no frame"
+    missing = missing_share(path)
+    if missing > 1 - TRUNCATED and not progress.packets >= TRUNCATED * promised > 0:
+        return f"truncated: {missing:.0%} of the file is missing"
+    return None
+
+
+@lru_cache(maxsize=100_000)
+def scan(path: str, modified: int, bytes_: int) -> Scan:
+    """Read a file's packets; decode to its end only where they do not tell how many frames there are.
+
+    Args:
+        modified, bytes_: the state of the file that the result, remembered in this process, is true of.
+
+    Raises:
+        UnreadableVideoError: there is no video stream.
+        One of DECODER_ERRORS: the file cannot be opened.
+    """
+    with open_stream(path) as (container, stream):
+        codec, promised, fps = stream.codec_context, stream.frames, float(stream.average_rate or 0)
+        name, single = container.format.name, len(container.streams.video) == 1
+        seekable = name in SEEKABLE and single and codec.name in bitstream.CODECS
+        packets = _Packets(codec)
+        for packet in _until_error(container.demux(stream)):
+            if packet.size:
+                packets.add(packet)
+        counted = packets.number == promised or (not promised and not name.startswith("mov"))  # fragments, edit lists
+        plain = seekable and counted and packets.plain()
+        codec_name = codec.codec.canonical_name
+    progress = Progress()
+    frames = decoded(path, progress)
+    first = next(frames, None)
+    size = (0, 0) if first is None else upright(first)
+    plain = plain and first is not None and _is_common(first)
+    if plain:
+        frames.close()
+        progress = Progress(packets.number, packets.number)
+    else:
+        for _ in frames:
+            pass
+    bad = judge(path, promised, progress)
+    return Scan(progress.frames, size, fps, codec_name, plain, hash(tuple(packets.keyframes)), promised, bad)
+
+
+def upright(frame: Any) -> tuple[int, int]:
+    """Width and height of a frame as players show it."""
+    size: tuple[int, int] = (frame.width, frame.height)
+    return size[::-1] if frame.rotation % 180 else size
+
+
+def _is_common(frame: Any) -> bool:
+    """Pixels that decord turns into the same RGB."""
+    return frame.format.name in EIGHT_BITS and frame.rotation == 0 and not frame.interlaced_frame
+
+
+class _Packets:
+    """What the packets of a stream tell of it, taken one after the other."""
+
+    def __init__(self, codec: Any) -> None:
+        self.number = 0
+        self.keyframes: list[int] = []
+        self._codec, self._length = codec, bitstream.length_bytes(codec.name, codec.extradata)
+        self._times: list[int | None] = []
+        self._newest: int | None = None  # time of the last keyframe
+        self._set_up: bytes | None = None  # what the first keyframe states
+        self._in_step = True
+
+    def add(self, packet: Any) -> None:
+        """Look at the next packet."""
+        self._in_step = self._in_step and self._is_one_frame(packet) and self._continues(packet)
+        if packet.is_keyframe:
+            self.keyframes.append(self.number)
+        self._times.append(packet.pts)
+        self.number += 1
+
+    def plain(self) -> bool:
+        """Every packet is one frame, known by its time, and seeking gives the frames of a decode in order."""
+        if not self.number or not self._in_step or len(set(self._times)) < self.number:
+            return False
+        in_order = all(a < b for a, b in pairwise(self._times) if a is not None and b is not None)
+        return not (self._codec.has_b_frames and in_order)  # such times say the order of decoding (H.264 in AVI)
+
+    def _is_one_frame(self, packet: Any) -> bool:
+        if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.size < PLACEHOLDER:
+            return False
+        return bitstream.is_shown(self._codec.name, memoryview(packet))
+
+    def _continues(self, packet: Any) -> bool:
+        """Decoding may begin at every keyframe: nothing is shown before it that comes later, no set-up changes."""
+        if self._newest is not None and packet.pts < self._newest:
+            return False
+        if not packet.is_keyframe:
+            return self._newest is not None
+        stated = bitstream.keyframe(self._codec.name, bytes(packet), self._length)
+        if stated is None or packet.has_sidedata("new_extradata"):
+            return False
+        if self._set_up is None:
+            self._set_up = stated
+        self._newest = packet.pts
+        return stated in (b"", self._set_up)

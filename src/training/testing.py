@@ -1,0 +1,107 @@
+"""A trained network used again: tested on the videos of a data set, or asked what is in one video."""
+
+import time
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+
+from src import files
+from src.build.data import build_test_data, build_views
+from src.data.annotations import Video, list_digest
+from src.errors import UsageError
+from src.runs import provenance, records
+from src.runs.records import SCHEMA, Evaluation, Videos
+from src.runs.trained import Trained, new_evaluation
+from src.text import console, printable
+from src.training import checkpoints, loop, outputs
+from src.training.recognition import Recognition
+
+
+def network(trained: Trained, cfg: DictConfig) -> Recognition:
+    """The network of a run with its checkpoint's weights, and the classes that it was trained on.
+
+    Raises:
+        UserError: the checkpoint cannot be read, or is of another network.
+    """
+    loop.quiet_lightning()
+    seed_everything(cfg.seed, verbose=False)
+    module = loop.recognition(cfg, trained.data.classes)
+    checkpoints.restore(module, trained.checkpoint)
+    return module
+
+
+def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluation:
+    """Test a run's network as `cfg` says, and write the result into a new folder under the run's `evaluations`.
+
+    changed: options in which `cfg` differs from the run's own configuration.
+
+    Raises:
+        UserError: the data cannot be read or have other classes; the checkpoint does not fit.
+    """
+    if cfg.trainer.devices != 1 or cfg.trainer.num_nodes != 1:
+        raise UsageError("trainer.devices, trainer.num_nodes: evaluation runs in one process; leave them out")
+    module = network(trained, cfg)
+    data = build_test_data(cfg, trained.data.classes)
+    module.videos = data.videos
+    test = Videos(**list_digest(data.videos["test"]))  # type: ignore[arg-type]
+    terminal = console()
+    if data.lists.name == trained.data.name and test != trained.data.test:
+        terminal.print("note: this is not the test list of the run: the network may have been trained on some of it")
+    if cfg.model.channels_last:
+        module.recognizer.channels_last()
+    target = new_evaluation(trained.folder)
+    trainer = loop.make_trainer(cfg, target, [], [])
+    start = time.perf_counter()
+    trainer.test(module, data, verbose=False)
+    scores = module.result
+    assert scores is not None
+    outcome = Evaluation(
+        schema=SCHEMA,
+        run=str(trained.folder),
+        identity=trained.record.identity,
+        checkpoint=str(trained.checkpoint),
+        overrides=changed,
+        origin=provenance.origin(),
+        data=data.lists.name,
+        root=data.lists.root,
+        split=data.lists.split,
+        classes=data.lists.classes,
+        test=test,
+        left_out=list(data.lists.left_out),
+        metrics=scores.metrics(),
+        tested=len(scores.videos),
+        seconds=round(time.perf_counter() - start, 1),
+        unreadable=outputs.all_unreadable(trainer, module),
+    )
+    files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    scores.save(target / "scores" / "test.npz")
+    records.write(target / "evaluation.json", outcome)
+    outputs.show(scores, module.recognizer, data, target, [])
+    outputs.print_test(terminal, outcome)
+    terminal.print(f"results and scores: {printable(target)}")
+    return outcome
+
+
+@torch.no_grad()
+def predict(trained: Trained, cfg: DictConfig, path: Path, top: int) -> tuple[int, list[tuple[str, float]]]:
+    """The `top` most probable classes of a video, over all of its views: (number of views, class and probability).
+
+    Raises:
+        UserError: the video cannot be read; the checkpoint does not fit.
+    """
+    module = network(trained, cfg)
+    use_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
+    module.to("cuda" if use_gpu else "cpu").eval()
+    video = Video(path=str(path), label=0, group=str(path), name=str(path))
+    logits = []
+    for item in build_views(cfg).video(video):
+        if item.error is not None:
+            raise item.error
+        assert item.clip is not None
+        logits.append(module(item.clip[None].to(module.device))[0].float().cpu())  # V C T H W → V K
+    views = torch.cat(logits)
+    probability, label = views.mean(0).softmax(0).topk(min(top, len(module.classes)))
+    named = [(module.classes[i], p) for i, p in zip(label.tolist(), probability.tolist(), strict=True)]
+    return len(views), named
