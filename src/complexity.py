@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from src.build.compose import network_config
 from src.command_line.hydra import composed
 from src.command_line.options import Arguments, Command, Option, run_command
 from src.text import console
@@ -32,7 +33,7 @@ def complexity(arguments: Arguments) -> int:
 
 
 def _one_network(overrides: list[str], as_json: bool) -> int:
-    cfg = composed(overrides, "network")  # refused before PyTorch is imported
+    cfg = composed(overrides, network_config(overrides))  # refused before PyTorch is imported
     from src.build.network import measure_network
     from src.models.cost import total
 

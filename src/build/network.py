@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from src.build.compose import compose
+from src.build.compose import compose, network_config
 from src.build.instantiate import build
 from src.errors import UsageError
 from src.models.cost import Cost, measure
@@ -26,7 +26,7 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
     Raises:
         UsageError: an impossible combination, or an unknown number of classes.
     """
-    cfg = compose(config, "network") if isinstance(config, list) else config
+    cfg = compose(config, network_config(config)) if isinstance(config, list) else config
     num_classes = num_classes or ("data" in cfg and cfg.data.num_classes) or None
     if num_classes is None:
         raise UsageError("how many classes are there? give num_classes")

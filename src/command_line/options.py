@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from src.errors import UsageError, UserError
 from src.files import shorten_temporary_folder
-from src.signals import Stopped, exit_while_starting, stop_on_signals
+from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
 from src.text import first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
@@ -161,10 +161,10 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
     LATE_FULL_ERROR=1 asks for the traceback.
     """
     try:
-        with stop_on_signals():
+        with stop_on_signals(), advised(lambda number: continues):
             code = task()
     except Stopped as stopped:
-        leave(stopped, continues)
+        leave(stopped)
     except UserError as error:
         refuse(error)
     except OSError as error:
@@ -189,9 +189,9 @@ def wants_traceback() -> bool:
     return any(os.environ.get(name, "0") not in {"", "0"} for name in ("LATE_FULL_ERROR", "HYDRA_FULL_ERROR"))
 
 
-def leave(stopped: Stopped, continues: str) -> None:
+def leave(stopped: Stopped) -> None:
     """Exit after a signal, without waiting long for threads that hang."""
-    print(f"{stopped}; {stopped.advice or continues}", file=sys.stderr, flush=True)
+    print(f"{stopped}; {stopped.advice}", file=sys.stderr, flush=True)
     limit = threading.Timer(LEAVING_S, os._exit, (stopped.exit_code,))
     limit.daemon = True
     limit.start()

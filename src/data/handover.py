@@ -4,6 +4,7 @@ PyTorch moves a batch to shared memory in a thread of the worker. Where that fai
 thread drops the batch, and the loader waits for it for ever. Here the worker itself moves it, and can do without.
 """
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from src.errors import UserError
+from src.signals import Stopped
 from src.text import first_line, printable
 
 
@@ -56,6 +58,7 @@ def worker_errors_named(*others: type[Exception]) -> Iterator[None]:
 
     Raises:
         UserError: a worker has been lost.
+        Stopped: one has been asked to end.
     """
     try:
         yield
@@ -63,6 +66,8 @@ def worker_errors_named(*others: type[Exception]) -> Iterator[None]:
         lost = isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
         if not lost and not isinstance(error, others):
             raise
+        if "signal: Terminated" in str(error):  # sent to the whole group of processes, and first come here
+            raise Stopped(signal.SIGTERM) from None
         raise UserError(
             f"data.workers: a process that reads videos was lost ({printable(first_line(error))}); it may have needed "
             "more memory than there is: give fewer workers, data.workers=0 does without"

@@ -12,22 +12,23 @@ from omegaconf import DictConfig
 
 from src.runs import ranks
 from src.runs.folder import RunFolder
-from src.signals import Stopped
+from src.signals import advised
 from src.text import first_line, printable
 
-PATIENCE_S = 3  # that scontrol is given
+PATIENCE_S = 2  # that scontrol is given
 
 
 @contextmanager
 def explained(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
-    """Within the block the run in `folder` goes on; `Stopped` leaves it with advice, after requeue=true's request."""
-    try:
-        yield
-    except Stopped as stopped:
-        stopped.advice = _advice(cfg, folder)
-        if cfg.requeue and stopped.signal == signal.SIGTERM and ranks.rank() == 0:
+    """Within the block the run in `folder` goes on; a stop says how it continues, after requeue=true's request."""
+
+    def last_words(number: signal.Signals) -> str:
+        if cfg.requeue and number == signal.SIGTERM and ranks.rank() == 0:
             requeue()
-        raise
+        return _advice(cfg, folder)
+
+    with advised(last_words):
+        yield
 
 
 def _advice(cfg: DictConfig, folder: RunFolder) -> str:

@@ -28,7 +28,7 @@ from src.signals import SIGNALS, Stopped
 WORKER = "src.training.worker"  # the module whose `main` is one rank; named, because training builds on this package
 PARENT = os.getppid()
 POLL_S = 0.05
-STOP_GRACE_S = 4  # how long ranks may take to close their books once one has been asked to stop
+STOP_GRACE_S = 3  # how long ranks may take to close their books once one has been asked to stop
 
 
 class RankError(UserError):
