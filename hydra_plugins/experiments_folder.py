@@ -38,7 +38,8 @@ class ExperimentsSource(FileConfigSource):
 
 
 def _is_inside(config_path: str) -> bool:
-    return PurePosixPath(config_path).parts[:1] == (EXPERIMENTS.name,)
+    parts = PurePosixPath(config_path).parts
+    return parts[:1] == (EXPERIMENTS.name,) and ".." not in parts
 
 
 class ExperimentsFolder(SearchPathPlugin):

@@ -316,7 +316,7 @@ def check(config: Mapping[str, Any]) -> None:
         if "${" in str(value):
             continue
         option, parent = declared(name), name.rpartition(".")[0]
-        if option is None and name in groups:
+        if name in groups and name not in OPTIONS:
             raise UsageError(f"{name}={typed(value)}: {name} is a group of options, not a value; --cfg job lists them")
         if option is None and parent in OPTIONS and parent not in groups:  # options in the place of a value
             raise _wrong(name, value, parent, OPTIONS[parent])

@@ -11,23 +11,32 @@ Work that may not end just anywhere names its safe points: `with stop_on_signals
 `stop.check()` at each of them.
 """
 
+import contextlib
+import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLEANING_S = 4.0  # how long cleaning up may take after a signal
+LIMIT_S = 6.0  # when a process ends that cannot be interrupted
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Like KeyboardInterrupt it is no Exception: it is nobody's failure."""
+    """A signal asked the process to end. Like KeyboardInterrupt it is no Exception: it is nobody's failure.
+
+    advice: how to go on, where the same command would not.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = signal.Signals(number)
+        self.advice: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -38,6 +47,24 @@ class Stopped(BaseException):
         return f"stopped by {self.signal.name}"
 
 
+Advice = Callable[[signal.Signals], str]
+_advice: list[Advice] = []  # of what is going on, the innermost last
+
+
+@contextmanager
+def advised(advice: Advice) -> Iterator[None]:
+    """Within the block a stop says `advice`, also where the process must be ended without unwinding."""
+    _advice.append(advice)
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.advice is None:
+            stopped.advice = advice(stopped.signal)
+        raise
+    finally:
+        _advice.pop()
+
+
 class Stop:
     """Whether the process has been asked to end."""
 
@@ -46,7 +73,7 @@ class Stop:
         self._patience = patience
         self._process = os.getpid()
         self._raised = False
-        self._timer: threading.Timer | None = None
+        self._over = threading.Event()
 
     def check(self) -> None:
         """A safe point.
@@ -58,32 +85,55 @@ class Stop:
             self._raised = True
             raise Stopped(self.signal)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What the main thread does about a signal, as soon as it runs Python."""
         if os.getpid() != self._process:  # in a forked child: whoever made it ends it
             _default_in_child(number)
             return
         first = self.signal is None
         if first:
             self.signal = signal.Signals(number)
-        if first and self._patience > 0:
-            self._timer = threading.Timer(self._patience, _send_again, (number,))
-            self._timer.daemon = True
-            self._timer.start()
-        else:  # further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once
+            signal.signal(
+                signal.SIGCHLD, _nothing
+            )  # PyTorch's raises for every worker that ends, also while we clean up
+        if not first or self._patience == 0:
+            # Further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once.
             self.check()
 
-    def _close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def insist(self, arrivals: int) -> None:
+        """See to it that the process ends in time, whatever it is doing: a backward pass may take minutes.
+
+        arrivals: where the system writes the numbers of signals when they come.
+        """
+        number = 0
+        while number not in SIGNALS and not self._over.is_set():
+            number = os.read(arrivals, 1)[0]
+        if self._over.wait(self._patience):
+            return
+        if not self._raised:
+            _send_again(number)
+        if self._over.wait(max(1.0, CLEANING_S - self._patience)):
+            return
+        self._raised = False  # cleaning up hangs: raise once more, out of it
+        _send_again(number)
+        if not self._over.wait(LIMIT_S - CLEANING_S):
+            exit_at_once(number)
+
+    def close(self) -> None:
+        """The work is over."""
+        self._over.set()
 
 
 @contextmanager
 def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
     """Within the block, SIGINT and SIGTERM raise `Stopped`: once, in the main thread; later signals are ignored.
 
+    Where cleaning up takes longer than CLEANING_S after the signal, `Stopped` is raised a second time; after LIMIT_S
+    the process ends wherever it is.
+
     Args:
-        patience: seconds that a safe point (`stop.check()`) has to come after the signal; when they are over, or at
-            a second signal, `Stopped` is raised wherever the program is. 0: at once.
+        patience: seconds, about CLEANING_S at most, that a safe point (`stop.check()`) has to come after the signal;
+            when they are over, or at a second signal, `Stopped` is raised wherever the program is. 0: at once.
 
     In forked children SIGINT does nothing (their parent, which gets it as well, ends them) and SIGTERM ends them.
     Outside of the main thread, where Python cannot handle signals, nothing changes.
@@ -92,13 +142,28 @@ def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop._handle) for number in SIGNALS}
+    arrivals, wake = os.pipe()
+    os.set_blocking(wake, False)
+    watcher = threading.Thread(target=stop.insist, args=(arrivals,), daemon=True)
+    watcher.start()
+    woken_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, stop.handle) for number in SIGNALS}
     try:
         yield stop
     finally:
-        stop._close()
+        stop.close()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if os.getpid() == stop._process:
+            signal.set_wakeup_fd(woken_before)
+            os.write(wake, b"\0")
+            watcher.join()
+        os.close(wake)
+        os.close(arrivals)
+
+
+# Signals that a forked child gets are not its parent's.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
 @contextmanager
@@ -119,11 +184,43 @@ def exit_while_starting() -> None:
         if os.getpid() != process:
             _default_in_child(number)
             return
-        os.write(sys.stderr.fileno(), f"{Stopped(number)}\n".encode())
-        os._exit(128 + number)
+        exit_at_once(number)
 
     for number in SIGNALS:
         signal.signal(number, end)
+
+
+def exit_at_once(number: int) -> None:
+    """End the process with one line, whatever its threads are doing."""
+    line = str(Stopped(number))
+    with contextlib.suppress(Exception):  # nothing may be in the way
+        line += f"; {_advice[-1](signal.Signals(number))}" if _advice else ""
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))
+    os._exit(128 + number)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies: nothing trains on alone.
+
+    Linux only; elsewhere nothing happens. The parent is the thread that started this process.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def serve_parent() -> None:
+    """What a worker of a pool does first: its parent alone ends it, and Ctrl-C, which both get, does nothing here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it died before the line above
+        os._exit(1)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def _send_again(number: int) -> None:

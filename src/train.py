@@ -18,7 +18,7 @@ from src.command_line.help import train_help
 from src.command_line.hydra import run_hydra
 from src.command_line.options import start_command
 from src.command_line.words import normalise, quote
-from src.sweeps.arguments import is_dry_run, pack
+from src.sweeps.arguments import is_dry_run, pack, with_sweeper
 
 if TYPE_CHECKING:
     from src.runs.folder import RunFolder
@@ -76,7 +76,7 @@ def in_sweep() -> bool:
 
 def main() -> None:
     """The command line."""
-    words = pack(normalise(start_command(train_help)), quote)
+    words = with_sweeper(pack(normalise(start_command(train_help)), quote))
     if is_dry_run(words):
         with tempfile.TemporaryDirectory() as folder:  # where Hydra notes down what it sweeps over
             run_hydra(train, [*words, f"hydra.sweep.dir={quote(folder)}"])

@@ -54,7 +54,8 @@ def test_an_epoch_that_was_cut_off_is_not_counted(folder: RunFolder) -> None:
 def test_a_killed_process_lets_go_of_its_run(folder: RunFolder) -> None:
     with folder.locked():
         pass
-    code = f"import fcntl, time; file = open({str(folder.lock)!r}); fcntl.flock(file, {fcntl.LOCK_EX}); print(1, flush=True)"
+    code = f"import fcntl, time; file = open({str(folder.lock)!r}); fcntl.flock(file, {fcntl.LOCK_EX})"
+    code += "; print(1, flush=True)"
     holder = subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(60)"], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()

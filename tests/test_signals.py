@@ -102,6 +102,60 @@ def test_forked_children_are_not_stopped_as_if_they_were_the_command() -> None:
     assert ended(FORKED) == (0, "-15\n", "")
 
 
+FOREIGN = """
+import os, signal, time
+from src import signals
+signals.CLEANING_S, signals.LIMIT_S = 0.1, 0.2
+with signals.stop_on_signals():
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(tell, b"!")
+        time.sleep(60)
+    os.read(ready, 1)
+    os.kill(child, signal.SIGTERM)
+    os.waitpid(child, 0)
+    time.sleep(0.6)
+    print("still at work")
+"""
+
+
+def test_a_signal_to_a_child_does_not_end_its_parent() -> None:
+    assert ended(FOREIGN) == (0, "still at work\n", "")
+
+
+HANGING = """
+import ctypes, sys, time
+from src import signals
+signals.CLEANING_S, signals.LIMIT_S = 0.1, 0.5
+try:
+    with signals.stop_on_signals(), signals.advised(lambda number: "add more"):
+        try:
+            print("now", flush=True)
+            WORK_HERE
+        finally:
+            CLEAN_HERE
+except signals.Stopped as stopped:
+    print(f"{stopped}; {stopped.advice}")
+    sys.exit(stopped.exit_code)
+"""
+DEAF = "mutex = ctypes.create_string_buffer(64); [ctypes.CDLL(None).pthread_mutex_lock(mutex) for _ in range(2)]"
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+def test_cleaning_up_that_hangs_is_interrupted(number, code) -> None:
+    program = HANGING.replace("WORK_HERE", "time.sleep(60)").replace("CLEAN_HERE", "time.sleep(60)")
+    assert ended(program, number) == (code, f"stopped by {number.name}; add more\n", "")
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+@pytest.mark.parametrize("work, clean", [(DEAF, "pass"), ("time.sleep(60)", DEAF)])
+def test_work_that_does_not_listen_is_ended(work, clean, number, code) -> None:
+    program = HANGING.replace("WORK_HERE", work).replace("CLEAN_HERE", clean)
+    exit_code, out, errors = ended(program, number)
+    assert (exit_code, out + errors) == (code, f"stopped by {number.name}; add more\n")
+
+
 HELD = """
 import signal
 from src.signals import Stopped, held, stop_on_signals

@@ -9,6 +9,7 @@ from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.scores import Scores
 from src.training.recognition import DivergedError, Recognition
+
 from tests.training_runs import cut, own_videos, train
 
 
@@ -131,7 +132,10 @@ def test_nothing_to_train_on_tests_the_network_as_it_is(words: list[str], tmp_pa
 
 def test_a_validation_of_which_no_video_can_be_read(words: list[str], tmp_path: Path, tree: Path) -> None:
     rows = ["path,label,split"]
-    rows += [f"{path},{path.parent.name},{'train' if i % 2 else 'test'}" for i, path in enumerate(sorted(tree.rglob("*.mp4")))]
+    rows += [
+        f"{path},{path.parent.name},{'train' if i % 2 else 'test'}"
+        for i, path in enumerate(sorted(tree.rglob("*.mp4")))
+    ]
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
     (tmp_path / "list.csv").write_text("\n".join([*rows, f"{broken},hop,val"]))

@@ -13,6 +13,7 @@ from src.runs import records
 from src.runs.records import Results
 from src.scores import Scores
 from src.training import outputs
+
 from tests.conftest import write_video
 from tests.training_runs import own_videos, train
 

@@ -12,6 +12,7 @@ import pytest
 from src.config import ROOT
 from src.runs.folder import RunFolder
 from src.runs.records import Best
+
 from tests.conftest import write_video
 from tests.training_runs import assert_same, cut, cut_before_the_test, own_videos, train
 

@@ -9,6 +9,7 @@ import torch
 from src.data.ordered_motions import lists
 from src.errors import UnreadableVideoError, UserError
 from src.scores import Scores
+
 from tests.training_runs import own_videos, train, weights
 
 

@@ -16,6 +16,7 @@ from src.runs.records import Results
 from src.scores import Scores
 from src.training import loop
 from src.training.recognition import Recognition
+
 from tests.small_runs import CLIP
 
 

@@ -20,6 +20,11 @@ def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
         return hydra_compose(config_name, overrides=list(overrides))
 
 
+def network_config(overrides: Sequence[str]) -> str:
+    """The configuration that holds a network alone; the whole one where data are chosen, which may change its clips."""
+    return "train" if any(word.startswith("data=") for word in overrides) else "network"
+
+
 def check(cfg: DictConfig) -> None:
     """Refuse a configuration with a value that is missing, of the wrong type or out of range.
 

@@ -7,9 +7,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from src.build.compose import compose
+from src.build.compose import compose, network_config
 from src.build.instantiate import build
 from src.errors import UsageError
+from src.models.cost import Cost, measure
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
 
@@ -25,7 +26,7 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
     Raises:
         UsageError: an impossible combination, or an unknown number of classes.
     """
-    cfg = compose(config, "network") if isinstance(config, list) else config
+    cfg = compose(config, network_config(config)) if isinstance(config, list) else config
     num_classes = num_classes or ("data" in cfg and cfg.data.num_classes) or None
     if num_classes is None:
         raise UsageError("how many classes are there? give num_classes")
@@ -46,22 +47,32 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
         raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
 
 
+def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:
+    """What the configured network costs for one clip, part by part (src.models.cost); nothing is computed."""
+    clip = cfg.model.clip
+    no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    return measure(skeleton(cfg, num_classes), no_clips)
+
+
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
-    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+    """The network without initial values, to refuse, count or measure it: its memory is never touched.
 
     Raises:
         UserError: as `build_recognizer`.
     """
-    with torch.device("meta"), _WithoutRandomNumbers():
+    with _WithoutInitialValues():
         return build_recognizer(cfg, num_classes)
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+class _WithoutInitialValues(TorchFunctionMode):
+    """Skips what gives tensors their initial values: it takes seconds, and the memory."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_):
             return args[0]
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__module__", None) == "torch.nn.init":  # gives back the tensor that it fills
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.build.compose import check, compose
+from src.command_line.completion import completion_script
 from src.command_line.options import finish, refuse, wants_traceback
 from src.command_line.words import normalise, shown_word
 from src.config import CONF
@@ -45,6 +46,10 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
 
     def run() -> None:
         _check_flags(words)
+        script = completion_script(words)
+        if script is not None:
+            print(script)
+            return
         try:
             with _exceptions_let_through():
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()

@@ -18,7 +18,7 @@ from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
 from src.data.decode import Reader, open_video
-from src.errors import UserError
+from src.errors import UnreadableVideoError, UserError
 
 CHUNK = 2**26  # bytes of native frames held at once
 
@@ -42,7 +42,8 @@ class Source:
             UserError: too small to crop.
             UnreadableVideoError: cannot be opened.
         """
-        reader = open_video(video.path, self.decoder, video.frames, self.modality)
+        decoder = "pyav" if video.in_order else self.decoder
+        reader = open_video(video.path, decoder, video.frames, self.modality)
         transforms.check_size(video.path, reader.size, self.clip)
         return reader
 
@@ -153,7 +154,7 @@ class Collate:
     def __call__(self, items: Sequence[Item]) -> Batch | UserError:
         errors = [item.error for item in items if item.error is not None]
         if errors and self.on_error == "raise":
-            return errors[0]
+            return _skippable(errors[0])
         good = [item for item in items if item.clip is not None] or [Item(self.source.nothing(), IGNORE, -1)]
         number = 0 if good[0].label == IGNORE and not self.placeholder else len(good)
         batch = Batch(
@@ -164,6 +165,13 @@ class Collate:
         if errors:
             batch["unreadable"] = [str(error) for error in errors]
         return batch
+
+
+def _skippable(error: UserError) -> UserError:
+    """The error with the advice that holds where a whole data set is read."""
+    if isinstance(error, UnreadableVideoError):
+        return UnreadableVideoError(error.path, error.reason, "or leave such files out with data.on_error=skip")
+    return error
 
 
 class TestViews(IterableDataset[Batch | UserError]):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from src.data.container import truncation
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
 from src.data.scan import DECODER_ERRORS, Progress, Scan, decoded, scan
@@ -26,7 +27,9 @@ from src.text import first_line
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C
 DECODERS = ("decord", "pyav")
-DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError, OSError, RuntimeError, AssertionError)
+DECORD_ERRORS = (  # the last: a name that is not UTF-8
+    *(decord.DECORDError, decord.DECORDLimitReachedError, OSError, RuntimeError, AssertionError, UnicodeEncodeError),
+)
 NO_REPLACEMENT = 1e-9  # part of the frames that decord may replace by neighbours before it raises: none
 
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "512")  # decord's 10240 means minutes on a broken file
@@ -104,7 +107,7 @@ def _readable(path: str) -> Iterator[None]:
     except UserError:
         raise
     except DECODER_ERRORS as error:
-        raise UnreadableVideoError(path, first_line(error)) from error
+        raise UnreadableVideoError(path, truncation(path) or first_line(error)) from error
 
 
 class DecordReader:
@@ -150,7 +153,7 @@ class DecordReader:
         return self._in_order is not None
 
     def _open(self) -> None:
-        self._video = decord.VideoReader(self._path, num_threads=1, fault_tol=NO_REPLACEMENT)
+        self._video = decord.VideoReader(str(Path(self._path).absolute()), num_threads=1, fault_tol=NO_REPLACEMENT)
         seen = len(self._video), hash(tuple(self._video.get_key_indices()))
         if seen != (self._known.frames, self._known.keyframes):
             raise decord.DECORDError("other frames or keyframes than the packets tell")

@@ -23,11 +23,12 @@ from src.errors import UsageError, UserError
 from src.runs.folder import RunFolder
 from src.runs.process_server import Process, Server, Task
 from src.runs.ranks import STARTED_HERE
+from src.signals import SIGNALS, Stopped
 
 WORKER = "src.training.worker"  # the module whose `main` is one rank; named, because training builds on this package
 PARENT = os.getppid()
 POLL_S = 0.05
-STOP_GRACE_S = 8  # how long ranks may take to close their books once one has been asked to stop
+STOP_GRACE_S = 3  # how long ranks may take to close their books once one has been asked to stop
 
 
 class RankError(UserError):
@@ -37,6 +38,9 @@ class RankError(UserError):
         super().__init__(message)
         self.log = log
         self.code = code
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path, int]]:  # so that it survives the way back from a pool's worker
+        return type(self), (str(self), self.log, self.code)
 
 
 def local_ranks(cfg: DictConfig) -> int:
@@ -57,6 +61,7 @@ def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, 
 
     Raises:
         RankError: a rank failed.
+        Stopped: a rank has been stopped by a signal.
         UsageError: several machines, which torchrun or SLURM must start.
     """
     ranks = local_ranks(cfg)
@@ -114,6 +119,9 @@ def _wait(processes: list[Process], folder: RunFolder, echo: int | None) -> None
         if running:
             next(process for process in processes if process.exitcode is None).wait(POLL_S)
     for number, process in enumerate(processes):
+        for stop in SIGNALS:
+            if process.exitcode in (128 + stop, -stop):
+                raise Stopped(stop)
         if process.exitcode:
             log = folder.log(number)
             reason = _reason(process.exitcode, log, number, len(processes), echo is not None)

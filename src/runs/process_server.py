@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 from src.config import ROOT
 from src.errors import UserError
-from src.runs.ranks import end_with_parent
+from src.signals import end_with_parent
 from src.text import protect_streams
 
 LEFT_TO_THE_COMMAND = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # which ends the server by closing the connection

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import files
 from src.config import OUTPUTS
 from src.errors import UserError
-from src.runs import launch, provenance, ranks, records
+from src.runs import interruption, launch, provenance, ranks, records
 from src.runs.folder import RUNS, RunFolder
 from src.runs.identity import describe, identity, title
 from src.runs.launch import RankError
@@ -67,7 +67,8 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
                 checkpoint = folder.last
             files.remove_leftovers(folder.path)
             folder.error.unlink(missing_ok=True)
-            yield Start(folder, known or record, checkpoint)
+            with interruption.explained(cfg, folder):
+                yield Start(folder, known or record, checkpoint)
     except UserError:
         if is_new:
             _discard(folder)
@@ -160,7 +161,8 @@ def _is_log_of_refusal(path: Path) -> bool:
 def _checkpoint(cfg: DictConfig, run: str) -> Path | None:
     """The checkpoint that `ckpt_path` means."""
     if cfg.ckpt_path is None:
-        return None
+        again = cfg.requeue and cfg.run_dir is None and interruption.was_requeued()
+        return _interrupted(run) if again else None
     if cfg.ckpt_path == "last":
         return _last_of_run_dir(cfg) if cfg.run_dir is not None else _newest(run)
     path = Path(cfg.ckpt_path).expanduser()
@@ -179,15 +181,27 @@ def _last_of_run_dir(cfg: DictConfig) -> Path:
 
 def _newest(run: str) -> Path:
     """The newest last checkpoint of the run with this identity under outputs/."""
-    heads = [*OUTPUTS.glob("*/run.json"), *RUNS.glob("*/run.json")]
-    folders = [RunFolder(path.parent) for path in heads]
-    found = [folder.last for folder in folders if folder.last.is_file() and _owner(folder) == run]
+    found = _last_checkpoints(run)
     if not found:
         raise UserError(
             f"ckpt_path=last: no run of this configuration under {OUTPUTS}/ has a last checkpoint; "
             "give its folder or file (ckpt_path=outputs/RUN), or leave ckpt_path out to start anew"
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return found[-1]
+
+
+def _interrupted(run: str) -> Path | None:
+    """The last checkpoint of the run that SLURM has stopped; None where it had none."""
+    found = [path for path in _last_checkpoints(run) if not RunFolder(path.parent.parent).results.is_file()]
+    return found[-1] if found else None
+
+
+def _last_checkpoints(run: str) -> list[Path]:
+    """last.ckpt of every run with this identity under outputs/, the newest at the end."""
+    heads = [*OUTPUTS.glob("*/run.json"), *RUNS.glob("*/run.json")]
+    folders = [RunFolder(path.parent) for path in heads]
+    found = [folder.last for folder in folders if folder.last.is_file() and _owner(folder) == run]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
@@ -219,10 +233,11 @@ def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
         try:
             if _check_owner(folder, record) is None:
                 _write_head(cfg, folder, record)
-            if ranks.is_rank():
-                launch.run_rank(cfg, folder, checkpoint)
-            else:
-                launch.start_ranks(cfg, folder, checkpoint, to_log=True)
+            with interruption.explained(cfg, folder):
+                if ranks.is_rank():
+                    launch.run_rank(cfg, folder, checkpoint)
+                else:
+                    launch.start_ranks(cfg, folder, checkpoint, to_log=True)
         except Exception as error:
             _record_failure(folder, error)
             raise

@@ -11,6 +11,7 @@ from src.errors import UsageError
 from src.text import printable
 
 FOR_THE_SWEEP = ("experiments", "rows", "seeds", "dry_run", "experiment.overrides")
+LISTS = ("rows", "seeds")  # `rows=a,b` means `rows=[a,b]`
 FOR_HYDRA = ("-", "hydra.", "hydra/")  # how flags and options of Hydra itself begin
 
 
@@ -30,7 +31,7 @@ class SweepOptions:
 
 
 def pack(words: Sequence[str], quote: Callable[[str], str]) -> list[str]:
-    """The words of a table's command line with those for its jobs packed into one, `experiment.overrides=[…]`.
+    """The words of a table's command line with those for its jobs packed into one, `++experiment.overrides=[…]`.
 
     quote: writes a word as Hydra's grammar takes it. The words may be options of a model or data set that the rows
     choose and the sweep's own configuration does not have, and Hydra would refuse them.
@@ -39,8 +40,11 @@ def pack(words: Sequence[str], quote: Callable[[str], str]) -> list[str]:
         return list(words)
     kept, jobs = [], []
     for word in words:
+        key, _, value = word.partition("=")
         is_flag = "=" not in word or word.lstrip("+~").startswith(FOR_HYDRA)
-        if is_flag or word.partition("=")[0] in FOR_THE_SWEEP:
+        if key in LISTS:
+            kept.append(f"{key}=[{','.join(quote(one) for one in listed_values(value))}]")
+        elif is_flag or key in FOR_THE_SWEEP:
             kept.append(word)
         else:
             jobs.append(word)
@@ -58,6 +62,13 @@ def is_table(words: Sequence[str]) -> bool:
             if file.is_file() and _has_rows(file):
                 return True
     return False
+
+
+def with_sweeper(words: Sequence[str]) -> list[str]:
+    """The words, with the sweeper for lists of values where `-m` asks for a sweep and nothing says which."""
+    chosen = any(word.lstrip("+").startswith(("experiments=", "hydra/sweeper=")) for word in words)
+    lists = not chosen and ("-m" in words or "--multirun" in words)
+    return [*words, "hydra/sweeper=lists"] if lists else list(words)
 
 
 def is_dry_run(words: Iterable[str]) -> bool:
@@ -81,8 +92,8 @@ def split_arguments(words: Iterable[str]) -> SweepOptions:
     own: dict[str, str] = {}
     jobs = []
     for word in words:
-        key, _, value = word.partition("=")
-        if key.lstrip("+") in FOR_THE_SWEEP:
+        key, _, value = word.lstrip("+").partition("=")
+        if key in FOR_THE_SWEEP:
             own[key] = value
         elif not value.startswith(("[", "{", "'", '"')) and "," in value:
             raise UsageError(f"{printable(word)}: in an experiment only rows and seeds take several values")
@@ -105,5 +116,5 @@ def _seed(text: str) -> int:
 
 def listed_values(text: str | None) -> list[str]:
     """`a,b`, `[a,b]` or `a` → its parts; nothing → an empty list."""
-    parts = [part.strip() for part in (text or "").strip("[] ").split(",")]
+    parts = [part.strip(" '\"") for part in (text or "").strip("[] ").split(",")]
     return [part for part in parts if part not in ("", "null")]

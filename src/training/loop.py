@@ -23,8 +23,10 @@ from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, skeleton
 from src.data.audit import audit
 from src.data.datamodule import VideoData
+from src.data.handover import worker_errors_named
 from src.errors import UserError
-from src.models import download, weights
+from src.models import weights
+from src.models.weights import download
 from src.runs import ranks, records
 from src.runs.folder import RunFolder
 from src.runs.records import Cost, DataRecord, Results, RunRecord
@@ -137,7 +139,8 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
 def fit(session: Session) -> None:
     """Train, from the beginning or the checkpoint."""
     start = time.perf_counter()
-    session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
+    with worker_errors_named():
+        session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
     session.seconds["fit"] = round(time.perf_counter() - start, 1)
 
 
@@ -152,7 +155,8 @@ def test(session: Session) -> None:
     if file is not None:
         checkpoints.restore(session.module, file)
     start = time.perf_counter()
-    session.trainer.test(session.module, session.data, verbose=False)
+    with worker_errors_named():
+        session.trainer.test(session.module, session.data, verbose=False)
     session.seconds["test"] = round(time.perf_counter() - start, 1)
 
 
@@ -227,6 +231,8 @@ def make_trainer(
         raise UserError(
             f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
         ) from error
+    # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

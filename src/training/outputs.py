@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from rich.console import Console
 
-from src.build.network import skeleton
+from src.build.network import measure_network
 from src.data.annotations import Lists, Video, list_digest
 from src.data.datamodule import VideoData
 from src.models import cost as network_cost
@@ -47,10 +47,7 @@ def data_record(lists: Lists, videos: dict[str, list[Video]]) -> DataRecord:
 
 def cost_of(cfg: DictConfig, classes: int) -> Cost:
     """Parameters and operations of the network for one clip; nothing is computed."""
-    clip = cfg.model.clip
-    shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    parts = network_cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
-    total = network_cost.total(parts)
+    total = network_cost.total(measure_network(cfg, classes))
     return Cost(total.params, total.macs, total.operations)
 
 
