@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +13,6 @@ from src.config import ROOT
 from src.errors import UsageError, UserError
 from src.runs import launch, ranks, start
 from src.runs.folder import RunFolder
-from src.runs.records import SCHEMA
 from src.scores import Scores
 from src.training.callbacks import SameConfiguration
 
@@ -41,20 +40,15 @@ def test_who_started_this_process(environment, expected, monkeypatch):
     assert (ranks.is_rank(), ranks.rank()) == expected
 
 
-def _compare(rank, port, identities, path):
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(identities))
-    try:
-        SameConfiguration(identities[rank]).setup(SimpleNamespace(world_size=len(identities)), None, "fit")
-    except UserError as error:
-        (path / str(rank)).write_text(str(error))
-
-
 @pytest.mark.parametrize(("identities", "refused"), [(["a", "a"], False), (["a", "b"], True)])
-def test_ranks_of_different_configurations_refuse_to_start(identities, refused, tmp_path):
-    torch.multiprocessing.spawn(_compare, (launch._free_port(), identities, tmp_path), nprocs=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == (["0", "1"] if refused else [])
-    for path in tmp_path.iterdir():
-        assert "rank 0 a, rank 1 b" in path.read_text()
+def test_ranks_of_different_configurations_refuse_to_start(identities, refused, monkeypatch):
+    def gather(gathered, own):
+        assert own == identities[0]
+        gathered[:] = identities
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    with pytest.raises(UserError, match="rank 0 a, rank 1 b") if refused else nullcontext():
+        SameConfiguration(identities[0]).setup(SimpleNamespace(world_size=2), None, "fit")
 
 
 @pytest.fixture
@@ -109,11 +103,19 @@ def test_two_processes_learn_and_test_as_one_does(words, tmp_path):
     assert len(list(tmp_path.glob("outputs/*"))) == 1  # one folder a run
 
 
+def job(words, folder):
+    """A job of a sweep, on ranks that one server forks for all tests here."""
+    words = [*words, f"run_dir={folder}"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PYTEST_CURRENT_TEST", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # of tests in this process
+            patch.delenv(name, raising=False)
+        return start.run_job(composed(tuple(words)), words)
+
+
 @pytest.fixture(scope="module")
 def forked(tree, tmp_path_factory):
-    """A job and what is printed of it: one rank, forked."""
-    words = [*own_videos(tree), f"run_dir={tmp_path_factory.mktemp('forked') / 'run'}", "trainer.devices=1"]
-    return start.run_job(composed(tuple(words)), words), RunFolder(Path(words[-2].partition("=")[2]))
+    folder = RunFolder(tmp_path_factory.mktemp("forked") / "run")
+    return job(own_videos(tree), folder), folder
 
 
 def test_a_forked_rank_computes_what_a_plain_process_does(forked, tree, tmp_path):
@@ -125,34 +127,30 @@ def test_a_forked_rank_computes_what_a_plain_process_does(forked, tree, tmp_path
 
 def test_a_finished_job_is_not_started_again(forked, tree, capsys):
     results, folder = forked
-    words = [*own_videos(tree), f"run_dir={folder}"]
-    assert start.run_job(composed(tuple(words)), words) == results
+    assert job(own_videos(tree), folder) == results
     assert "finished already" in capsys.readouterr().out
 
 
 def test_a_job_that_is_refused_says_why_in_its_folder(tree, tmp_path):
-    words = [*own_videos(tree), "pooling.head.heads=7", f"run_dir={tmp_path / 'run'}"]
     with pytest.raises(launch.RankError, match=r"heads.*\(the run; .*rank_0\.log\)"):
-        start.run_job(composed(tuple(words)), words)
+        job([*own_videos(tree), "pooling.head.heads=7"], tmp_path / "run")
     state = RunFolder(tmp_path / "run").state()
     assert state.kind == "crashed" and "heads" in state.detail
 
 
-def test_two_ranks_train_and_leave_one_log_each(tree, tmp_path, capfd):
-    words = [*own_videos(tree), *TWO, "recipe.epochs=1", f"run_dir={tmp_path / 'run'}"]
-    with start.begin(composed(tuple(words)), words) as run:
-        launch.start_ranks(composed(tuple(words)), run.folder, run.checkpoint, to_log=False)
-    assert run.folder.read_results().schema == SCHEMA
-    assert "epoch 1/1" in capfd.readouterr().out
-    assert run.folder.log(1).is_file() and not run.folder.log(0).exists()
+def test_two_ranks_make_one_run(tree, tmp_path, capsys):
+    results = job([*own_videos(tree), *TWO, "recipe.epochs=1"], tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert results == folder.read_results() and results.tested == 3
+    assert "run │ epoch 1/1" in capsys.readouterr().out
+    assert folder.log(0).is_file() and folder.log(1).is_file()
+    assert len(list(folder.path.glob("csv/*"))) == 1
 
 
 def test_when_one_rank_fails_the_other_ends_too(tree, tmp_path):
-    words = [*own_videos(tree), *TWO, "optim=sgd", "recipe.lr.sgd=1e30", f"run_dir={tmp_path / 'run'}"]
-    with pytest.raises(launch.RankError):
-        start.run_job(composed(tuple(words)), words)
-    with RunFolder(tmp_path / "run").locked():
-        assert RunFolder(tmp_path / "run").state().kind == "running"
+    with pytest.raises(launch.RankError, match="training has diverged"):
+        job([*own_videos(tree), *TWO, "optim=sgd", "recipe.lr.sgd=1e30"], tmp_path / "run")
+    assert RunFolder(tmp_path / "run").state().kind == "crashed"
 
 
 def test_several_machines_are_for_torchrun(tree, tmp_path):

@@ -41,6 +41,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
             named = root / f"{name[:60].replace('/', ':')} {i}.mp4"
             shutil.move(clip, named)
             rows.append((named.name, name, split))
+    write_video(root / "more.mp4", 8, seed=99)
+    rows.append(("more.mp4", NAMES[3], "train"))  # classes of different sizes are told by name
     with (root / "list.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([("path", "label", "split"), *rows])
     return root
@@ -51,7 +53,7 @@ def folder_of_classes(odd: Path, root: Path) -> Path:
     for label, name in enumerate(NAMES):
         folder = root / name.replace("/", ":")
         folder.mkdir(parents=True)
-        for i, clip in enumerate(sorted(odd.glob("*.mp4"))[3 * label : 3 * label + 3]):
+        for i, clip in enumerate(sorted(odd.glob("* ?.mp4"))[3 * label : 3 * label + 3]):
             shutil.copy(clip, folder / f"{i} [x] $.mp4")
     return root
 
@@ -71,7 +73,8 @@ def test_any_class_name_gets_its_results(
     mistakes = sorted((folder.path / "mistakes").iterdir())
     assert len(mistakes) > 1 and all(path.is_file() for path in mistakes)
     said = capsys.readouterr().out
-    assert "\x1b[31m" not in said and "[/b]" in said
+    assert "\x1b[31m" not in said
+    assert "walk [left] [/b] 2/1/1" in said and r"two\nlines 1/1/1" in said
 
 
 def test_any_folder_name_gets_its_results(odd: Path, tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ def fail(*arguments: object, **options: object) -> None:
 def test_a_cost_that_cannot_be_counted_is_found_before_training(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.models.cost.measure", fail)
+    monkeypatch.setattr("src.training.outputs.cost_of", fail)
     begun: list[Callable[..., None]] = []
     monkeypatch.setattr("src.training.loop.fit", begun.append)
     with pytest.raises(RuntimeError, match="out of luck"):
