@@ -8,6 +8,7 @@ from src.command_line.hydra import composed
 from src.command_line.options import Arguments, Command, finish, parse
 from src.runs.folder import RunFolder
 from src.runs.start import begin
+
 from tests.conftest import write_video
 
 CLASSES = ("run", "jump", "walk")

@@ -12,11 +12,11 @@ import torch
 from src import evaluate, predict
 from src.build.recorded import compose_recorded
 from src.command_line.hydra import composed
-from src.command_line.options import Arguments, Command
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.runs.start import begin
 from src.training import loop
+
 from tests.small_runs import exit_of, own_videos, train_here, write_classes
 
 COMMANDS = {
@@ -163,8 +163,16 @@ def test_configuration_of_somebody_elses_can_be_typed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["seed=3", "+trainer.max_steps=5", "logger=[csv,wandb]", "logger.wandb.name='a (b)'"]
-    + ["experiments=lr_search", "recipe.lr={sgd: 1e-3, adamw: 1}", "data.root='/a b/c=d'", "data.scales=[1,0.875]"],
+    [
+        "seed=3",
+        "+trainer.max_steps=5",
+        "logger=[csv,wandb]",
+        "logger.wandb.name='a (b)'",
+        "experiments=lr_search",
+        "recipe.lr={sgd: 1e-3, adamw: 1}",
+        "data.root='/a b/c=d'",
+        "data.scales=[1,0.875]",
+    ],
 )
 def test_plain_choices_and_values_are_taken(word: str) -> None:
     recorded = ["model=tiny", "logger=wandb", "data=folder", "data.root=/x"]

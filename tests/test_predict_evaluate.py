@@ -14,6 +14,7 @@ from src.runs.folder import RunFolder
 from src.runs.records import Evaluation
 from src.scores import Scores
 from src.training import loop
+
 from tests.small_runs import CLASSES, exit_of, own_videos, train_here, write_classes
 
 Capture = pytest.CaptureFixture[str]
