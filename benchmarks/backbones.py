@@ -13,9 +13,9 @@ from statistics import median
 
 import torch
 from benchmarks.report import machine, save
-from src.models.backbones.r2plus1d import R2Plus1D
-from src.models.backbones.slowfast import SlowFast
-from torch import Tensor
+from src.build.compose import compose
+from src.build.instantiate import build
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.video import r2plus1d_18
 
@@ -23,10 +23,16 @@ ROUNDS = 9
 Forward = Callable[[], object]
 
 
+def backbone(*overrides: str) -> nn.Module:
+    """Our backbone as conf/ describes it, without a reduction."""
+    made: nn.Module = build(compose([*overrides, "reduction=none"], "network").model.backbone)
+    return made.eval()
+
+
 def r2plus1d() -> tuple[str, Forward, Forward]:
     """R(2+1)D-18, 32 frames of 112x112; the classifiers, which cost nothing, stay out of ours."""
     clip = torch.randn(1, 3, 32, 112, 112)
-    own, peer = R2Plus1D(blocks=(2, 2, 2, 2)).eval(), r2plus1d_18().eval()
+    own, peer = backbone("model=r2plus1d", "model.backbone.blocks=[2,2,2,2]"), r2plus1d_18().eval()
     return "R(2+1)D-18, torchvision", lambda: own(clip), lambda: peer(clip)
 
 
@@ -37,7 +43,7 @@ def slowfast() -> tuple[str, Forward, Forward]:
         from pytorchvideo.models.slowfast import create_slowfast
     clip = torch.randn(1, 3, 64, 224, 224)
     layout = torch.channels_last_3d
-    own, peer = SlowFast().to(memory_format=layout).eval(), create_slowfast().eval()
+    own, peer = backbone("model=slowfast").to(memory_format=layout), create_slowfast().eval()
 
     def theirs() -> Tensor:
         fast = clip[:, :, ::2]

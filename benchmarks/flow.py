@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from benchmarks.report import machine, save, ucf101_clips
-from src.build import compose
+from src.build.compose import compose
 from src.data.flow import open_flow, to_bytes
 from src.data.make_flow import algorithm, gray_frames, write_frames, write_video
 from src.prepare import flow_spec

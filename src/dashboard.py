@@ -1,23 +1,14 @@
-"""The workspace of panels in Weights & Biases: curves by pooling, the table, confusion matrices, attention.
-
-python -m src.dashboard                          save it where you are logged in, else print it as JSON
-python -m src.dashboard mode=offline             print it without any network
-python -m src.dashboard group=table1 project=…   only the runs of one sweep; project and entity as in conf/logger
-
-Needs the extra `dashboard`: uv pip install wandb-workspaces.
-"""
+"""The workspace of panels in Weights & Biases: curves by pooling, the table, confusion matrices, attention."""
 
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from rich.console import Console
+from src.command_line.options import Arguments, Command, Option, run_command
+from src.errors import UsageError, UserError
+from src.text import console
 
-from src import cli
-from src.errors import UserError
-from src.loggers import wandb_mode
-
-# What src/results.py leaves in a run's summary: the columns of the table.
+# What src/training/outputs.py leaves in a run's summary: the columns of the table.
 COLUMNS = (
     *("model", "pooling", "modality", "optimizer", "protocol", "data", "split", "seed"),
     *("test/top1", "test/top3", "test/top5", "test/mean_class", "params M", "operations G", "best epoch"),
@@ -26,32 +17,41 @@ CURVES = {
     "val/top1": "Validation top-1, %",
     "val/loss": "Validation loss",
     "train/loss_epoch": "Training loss",
-    "train/top1": "Training top-1",
+    "train/top1": "Training top-1, %",
 }
-OPTIONS: dict[str, str | None] = {
-    "project": "late-temporal-modelling",
-    "entity": None,
-    "group": None,
-    "name": None,
-    "mode": "auto",
-}
+COMMAND = Command(
+    name="dashboard",
+    about="""
+Panels for this project's runs in Weights & Biases: saved where you are logged in, else printed as JSON. Needs the
+extra `dashboard`: uv pip install wandb-workspaces.""",
+    examples=("dashboard experiment=table1", "dashboard mode=offline project=my-project"),
+    options={
+        "experiment": Option("only the runs of this sweep; its name alone does as well"),
+        "project": Option("as in conf/logger/wandb.yaml", "late-temporal-modelling"),
+        "entity": Option("user or team in W&B; default: your own"),
+        "name": Option("of the workspace"),
+        "mode": Option("auto: online where you are logged in", "auto", ("auto", "online", "offline")),
+        "group": Option("the same as experiment="),
+    },
+    names="EXPERIMENT",
+)
 
 
-def main(arguments: list[str]) -> None:
+def dashboard(arguments: Arguments) -> int:
     """Build the workspace; save it online or print it."""
-    if {"-h", "--help"} & set(arguments):
-        print(__doc__)
-        return
-    options, stray = cli.options(arguments, OPTIONS)
-    if stray:
-        raise UserError(f"{stray[0]}: there is no such option; options are {', '.join(f'{key}=' for key in OPTIONS)}")
-    mode = wandb_mode(options["mode"] or "auto")
-    made = workspace(options["entity"] or "", options["project"] or "", options["group"], options["name"])
-    if mode == "online":
+    from src.training.wandb_mode import wandb_mode
+
+    values = arguments.values
+    groups = [name for name in (*arguments.names, values["experiment"], values["group"]) if name]
+    if len(set(groups)) > 1:
+        raise UsageError(f"{', '.join(groups)}: a workspace is about one experiment; name one")
+    made = workspace(values["entity"] or "", values["project"] or "", groups[0] if groups else None, values["name"])
+    if wandb_mode(values["mode"] or "auto") == "online":
         made.entity = made.entity or _own_entity()
         print(made.save().url)
     else:
-        Console(soft_wrap=True).print_json(data=spec(made))
+        console().print_json(data=spec(made))
+    return 0
 
 
 def workspace(entity: str, project: str, group: str | None = None, name: str | None = None) -> Any:
@@ -138,4 +138,4 @@ def _own_entity() -> str:
 
 
 if __name__ == "__main__":
-    cli.plain(main)
+    run_command(COMMAND, dashboard)

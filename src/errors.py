@@ -13,12 +13,16 @@ class UsageError(UserError):
 
 
 class UnreadableVideoError(UserError):
-    """A video that cannot be opened or does not give the frames it claims to have."""
+    """A video that cannot be opened or does not give the frames it claims to have.
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path}: cannot be read as video ({reason}); replace it or leave it out")
+    `advice` is what the command that reads it offers beside replacing the file: "or …".
+    """
+
+    def __init__(self, path: str, reason: str, advice: str = "") -> None:
+        super().__init__(f"{path}: cannot be read as a video ({reason}); replace it{advice and ', '}{advice}")
         self.path = path
         self.reason = reason
+        self.advice = advice
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it survives the way back from a worker
-        return type(self), (self.path, self.reason)
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # so that it survives the way back from a worker
+        return type(self), (self.path, self.reason, self.advice)

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from typing import Any
 
 ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # bytes that are not UTF-8 survive
 LONGEST_NAME = 100  # bytes of a safe name; file systems allow 255, and an ending is still to come
+HASH_DIGITS = 12  # of the hash in a name that had to change
+LONGEST_TEMPORARY = 60  # bytes; of the 107 that Linux allows for a socket, and macOS 103, libraries take up to 40
 LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for less than a millisecond
 
 
@@ -27,29 +30,71 @@ LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for l
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` (same ending) that takes its place when the block ends without an error.
 
-    What a killed process left behind is found by its name: `.NAME.PROCESS.…` (see `remove_leftovers`).
+    What a killed process left behind is known by its name: `.NAME.PROCESS.….unfinished` (see `remove_leftovers`).
+
+    Raises:
+        OSError: the disk is full or read-only; it names `path`, which is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.stem[:40]}.{os.getpid()}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    prefix = _prefix(path)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(f"{UNFINISHED}{path.suffix}", prefix, path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or prefix in str(error.filename):  # a full disk has no name, a temporary one is none
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
-LEFTOVER = re.compile(r"\..*\.(\d+)\.[a-z0-9_]{8}(\.\w+)?")  # what `replacing` calls its temporary files
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` when the block ends without an error.
+
+    Raises:
+        OSError: there is a file at `path`, or a folder that is not empty; nothing of it is touched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(path.parent, path.stem) as temporary:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.replace(path)
+
+
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """A temporary folder in `parent`, removed with all that is in it when the block ends."""
+    temporary = Path(tempfile.mkdtemp(UNFINISHED, _prefix(Path(name)), parent))
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+UNFINISHED = ".unfinished"
+LEFTOVER = re.compile(r"\..*\.(\d+)\.[a-z0-9_]{8}\.unfinished(\..*)?", re.DOTALL)  # temporary files and folders
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem[:40]}.{os.getpid()}."
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of `replacing` below `folder` whose process no longer exists on this machine."""
-    for path in folder.rglob(".*"):
+    """Remove temporary files and folders below `folder` whose process no longer exists on this machine."""
+    for path in sorted(folder.rglob(".*")):
         match = LEFTOVER.fullmatch(path.name)
-        if match and path.is_file() and not path.is_symlink() and not process_exists(int(match[1])):
+        if not match or path.is_symlink() or process_exists(int(match[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
@@ -146,30 +191,47 @@ def is_locked(path: Path) -> bool:
 def safe_name(name: str) -> str:
     """A name from outside as one file name: no separators, no control characters, at most LONGEST_NAME bytes.
 
-    Plain names stay as they are. A name that had to change ends in eight digits of its hash, so that two different
-    names never become one.
+    Plain names stay as they are. A name that had to change ends in `~` and twelve digits of its hash, so that two
+    different names never become one: no plain name holds a `~`.
     """
     plain = re.sub(r"[^\w .+=@()-]", "_", name).strip(" ")
     plain = "_" + plain[1:] if plain.startswith((".", "-")) else plain
     if plain == name and 0 < len(plain.encode()) <= LONGEST_NAME and not plain.endswith("."):
         return plain
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    short = plain.encode("utf-8", "replace")[: LONGEST_NAME - 9].decode("utf-8", "ignore").rstrip(" .")
-    return f"{short}-{digest}"
+    short = plain.encode()[: LONGEST_NAME - 1 - HASH_DIGITS].decode("utf-8", "ignore").rstrip(" .")
+    return f"{short or '_'}~{_short_hash(name)}"
 
 
 def safe_path(name: str) -> Path:
     """A relative path from outside as one that stays below the folder it is joined to.
 
-    Parts that are not safe names are replaced by safe ones; a path that leaves ("..", a leading "/") goes to a
-    folder of its own.
+    Parts that are not safe names are replaced by safe ones; a path that leaves ("..", a leading "/") goes to
+    a folder of its own, `outside~` and its hash.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    leaves = name.startswith("/") or ".." in parts
     safe = [safe_name(part) for part in parts if part != ".."] or [safe_name(name)]
-    if leaves:  # two names that differ only in how they leave must not meet
-        safe.insert(0, "outside-" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8])
+    if leaves(name):  # two names that differ only in how they leave must not meet
+        safe.insert(0, f"outside~{_short_hash(name)}")
     return Path(*safe)
+
+
+def leaves(name: str) -> bool:
+    """Whether a path from outside may leave the folder it is joined to."""
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def _short_hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS]
+
+
+def shorten_temporary_folder() -> None:
+    """Leave a $TMPDIR that is too long for the address of a socket: processes could not send each other anything."""
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
+        return
+    for folder in ("/tmp", "/var/tmp"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.environ["TMPDIR"] = tempfile.tempdir = folder
+            return
 
 
 def _umask() -> int:

@@ -7,8 +7,7 @@ request (flow=tvl1). Run again it goes on where it stopped.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,8 +25,10 @@ from src.data.archives import find_archives, unpack
 from src.data.flow import flow_root
 from src.data.inventory import FILE, Entry
 from src.data.make_flow import FlowSpec
-from src.data.survey import BAD_FILES, find_videos, locked, make_all_flow, printable, take_stock
+from src.data.survey import BAD_FILES, find_videos, locked, make_all_flow, take_stock
 from src.errors import UserError
+from src.text import console as make_console
+from src.text import printable
 
 NAMED = 8  # bad files that the summary names
 TOLD_S = 30  # without a terminal, a line this often instead of a bar
@@ -36,13 +37,20 @@ TOLD_S = 30  # without a terminal, a line this often instead of a bar
 def prepare(cfg: DictConfig) -> None:
     """Unpack, check, decode, make flow, sum up."""
     check(cfg)
+    prepare_all(cfg, make_console())
+
+
+def prepare_all(cfg: DictConfig, console: Console) -> None:
+    """What the command does, step by step, telling `console` about it."""
     started = time.monotonic()
-    console = Console(highlight=False, markup=False, soft_wrap=True)
     root = _root(cfg)
+    spec = None if cfg.flow.method is None else flow_spec(cfg)
     workers = cfg.workers or len(os.sched_getaffinity(0))
-    with locked(root), told_when_stopped(console):
-        for archive, files in unpack(find_archives(Path(cfg.archives or root)), root):
-            console.print(f"{archive.name}: {files} files unpacked")
+    with locked(root):
+        if spec is not None:
+            flow_root(root, spec.method)  # a name that cannot be is refused before hours of decoding
+        for archive, count in unpack(find_archives(Path(cfg.archives or root)), root):
+            console.print(f"{printable(archive.name)}: {count} files unpacked")
         lists = all_lists(cfg)
         base = Path(lists[0].root)
         videos = find_videos(base)
@@ -52,33 +60,22 @@ def prepare(cfg: DictConfig) -> None:
         with Bar(console) as bar:
             entries = take_stock(base, videos, workers, cfg.limit_s, cfg.retry_bad, bar)
         console.print(summary(lists, base, entries))
-        if cfg.flow.method is not None:
-            spec = flow_spec(cfg)
+        if spec is not None:
             with Bar(console) as bar:
                 flow = make_all_flow(base, videos, entries, spec, workers, cfg.flow.limit_s, cfg.retry_bad, bar)
             console.print(flow_summary(base, spec, flow))
     console.print(f"took {_clock(time.monotonic() - started)}")
 
 
-@contextmanager
-def told_when_stopped(console: Console) -> Iterator[None]:
-    """Ctrl-C is no loss, and says so."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.print("stopped; what is done is kept, and the same command goes on from here")
-        raise
-
-
 def _root(cfg: DictConfig) -> Path:
     if OmegaConf.is_missing(cfg.data, "root"):
         raise UserError(f"data={cfg.data.name}: set data.root to the folder of the videos")
     if cfg.data.get("root") is None:
-        raise UserError(f"data={cfg.data.name} is made on the fly; there is nothing to prepare")
+        raise UserError(f"data={cfg.data.name} is made when it is first used; there is nothing to prepare")
     root = Path(cfg.data.root)
     for name, folder in (("archives", cfg.archives), ("data.root", None if cfg.archives else root)):
         if folder is not None and not Path(folder).is_dir():
-            raise UserError(f"{name}={folder} is no folder; give the folder of what you have downloaded")
+            raise UserError(f"{name}={folder} is not a folder; give the folder of what you have downloaded")
     return root
 
 
@@ -109,12 +106,12 @@ def flow_spec(cfg: DictConfig) -> FlowSpec:
         settings = {"preset": settings.get("preset", 1)}
     size = None if cfg.flow.size is None else (cfg.flow.size[0], cfg.flow.size[1])
     return FlowSpec(
-        cfg.flow.method,
-        cfg.flow.algorithm,
-        {str(k): v for k, v in settings.items()},
-        size,
-        cfg.flow.format,
-        cfg.flow.crf,
+        method=str(cfg.flow.method),
+        algorithm=cfg.flow.algorithm,
+        settings={str(k): v for k, v in settings.items()},
+        size=size,
+        form=cfg.flow.format,
+        crf=cfg.flow.crf,
     )
 
 
@@ -180,7 +177,7 @@ def summary(lists: list[Lists], base: Path, entries: dict[str, Entry]) -> str:
         lines.append(f"  lists    {split.name}{number}: {len(split.classes)} classes, {sides}, all there")
     unlisted = len(set(entries) - in_use)
     if unlisted:
-        lines.append(f"  unused   {unlisted} videos stand in no list")
+        lines.append(f"  unused   {unlisted} videos are not in any list")
     lines.append(f"  written  {base / FILE}")
     if bad:
         used = len(in_use & set(bad))

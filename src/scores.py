@@ -1,5 +1,6 @@
 """Per-video scores: written once a run, read by metrics, two-stream fusion and tables alike. Needs NumPy only."""
 
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from src import files
 from src.errors import UserError
 from src.text import first_line, printable
 
-LARGEST = 1 << 32  # bytes of one array; a header that promises more is not believed
+LARGEST = 1 << 30  # bytes of one array; a header that promises more is not believed
+ARRAYS = {"classes": "U", "videos": "U", "labels": "i", "scores": "f", "views": "i"}  # in a file: name → NumPy's kind
 
 
 @dataclass(frozen=True)
@@ -44,21 +46,19 @@ class Scores:
         Raises:
             UserError: there is no such file, or it is damaged: other arrays, types, shapes or labels.
         """
-        if not path.is_file():
-            raise UserError(f"{path}: no score file here; a run writes it when its test phase ends")
         try:
+            if not path.is_file():
+                raise FileNotFoundError
             with zipfile.ZipFile(path) as archive:
-                arrays = {
-                    name: _read_array(archive, name) for name in ("classes", "videos", "labels", "scores", "views")
-                }
-            return cls._checked(arrays)
-        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.error) as error:
-            raise UserError(f"{path}: damaged ({first_line(error)}); test the run's checkpoint again") from error
+                return cls._checked({name: _read_array(archive, name) for name in ARRAYS})
+        except FileNotFoundError:
+            raise UserError(f"{path}: no score file here; a run writes it when its test phase ends") from None
+        except Exception as error:  # zipfile, zlib and NumPy raise all kinds for bytes that are not theirs
+            raise UserError(f"{path}: damaged ({printable(first_line(error))}); test the run again") from error
 
     @classmethod
     def _checked(cls, arrays: dict[str, NDArray[Any]]) -> "Scores":
-        kinds = {"classes": "U", "videos": "U", "labels": "i", "scores": "f", "views": "i"}
-        for name, kind in kinds.items():
+        for name, kind in ARRAYS.items():
             if arrays[name].dtype.kind != kind and arrays[name].size:
                 raise ValueError(f"{name} holds {arrays[name].dtype}")
         count, width = len(arrays["videos"]), len(arrays["classes"])
@@ -82,7 +82,7 @@ class Scores:
             [str(name) for name in arrays["classes"]],
             videos,
             labels.astype(np.int64),
-            arrays["scores"].astype(np.float32),
+            _single(arrays["scores"]),
             arrays["views"].astype(np.int64),
         )
 
@@ -131,7 +131,12 @@ class Scores:
         return right
 
     def metrics(self) -> dict[str, float]:
-        """top1, top3 and top5 over videos and mean class accuracy, in percent; top-k only below K classes."""
+        """top1, top3 and top5 over videos and mean class accuracy, in percent; top-k only below K classes.
+
+        Empty without a video.
+        """
+        if not self.videos:
+            return {}
         ranks = self.ranks()
         result = {f"top{k}": 100 * float((ranks < k).mean()) for k in (1, 3, 5) if k < len(self.classes)}
         right = ranks == 0
@@ -146,10 +151,18 @@ class Scores:
         return float(-np.take_along_axis(normalised, self.labels[:, None], 1).mean())
 
     def confusion(self) -> NDArray[np.int64]:
-        """Counts, (K, K): row = true class, column = predicted class."""
+        """Counts, (K, K): row = true class, column = predicted class; without videos whose scores are not finite."""
         counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
-        np.add.at(counts, (self.labels, self.scores.argmax(1)), 1)
+        finite = np.isfinite(self.scores).all(1)
+        if finite.any():
+            np.add.at(counts, (self.labels[finite], self.scores[finite].argmax(1)), 1)
         return counts
+
+
+def _single(values: NDArray[Any]) -> NDArray[np.float32]:
+    """In single precision; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(np.float32)
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -157,14 +170,15 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     info = archive.getinfo(f"{name}.npy")
     if info.file_size > LARGEST:
         raise ValueError(f"{name} is {info.file_size / 1e9:.0f} GB large")
-    with archive.open(info) as file:
+    with archive.open(info) as file, warnings.catch_warnings():
+        warnings.simplefilter("error")  # NumPy warns of headers that it has to mend
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
+        shape, by_column, dtype = header(file)
         if dtype.hasobject:
             raise ValueError(f"{name} holds objects")
         content = file.read(info.file_size)
     promised = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(content) != promised:
         raise ValueError(f"{name} promises {promised} bytes and has {len(content)}")
-    return np.frombuffer(content, dtype).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")

@@ -11,6 +11,9 @@ Work that may not end just anywhere names its safe points: `with stop_on_signals
 `stop.check()` at each of them.
 """
 
+import contextlib
+import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -20,14 +23,20 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CLEANING_S = 5.0  # how long cleaning up may take after a signal
+LIMIT_S = 7.0  # when a process ends that cannot be interrupted
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Like KeyboardInterrupt it is no Exception: it is nobody's failure."""
+    """A signal asked the process to end. Like KeyboardInterrupt it is no Exception: it is nobody's failure.
+
+    advice: how to go on, where the same command would not.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = signal.Signals(number)
+        self.advice: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -46,7 +55,10 @@ class Stop:
         self._patience = patience
         self._process = os.getpid()
         self._raised = False
-        self._timer: threading.Timer | None = None
+        self._came = threading.Event()
+        self._over = threading.Event()
+        # Started now: a signal may come while the main thread holds the lock that starting a thread takes.
+        threading.Thread(target=self._insist, daemon=True).start()
 
     def check(self) -> None:
         """A safe point.
@@ -65,25 +77,42 @@ class Stop:
         first = self.signal is None
         if first:
             self.signal = signal.Signals(number)
-        if first and self._patience > 0:
-            self._timer = threading.Timer(self._patience, _send_again, (number,))
-            self._timer.daemon = True
-            self._timer.start()
-        else:  # further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once
+            self._came.set()
+        if not first or self._patience == 0:
+            # Further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once.
             self.check()
 
+    def _insist(self) -> None:
+        """See to it that the process ends in time, whatever it is doing."""
+        self._came.wait()
+        if self._over.wait(self._patience):
+            return
+        assert self.signal is not None
+        number = self.signal
+        if not self._raised:
+            _send_again(number)
+        if self._over.wait(max(0.0, CLEANING_S - self._patience)):
+            return
+        self._raised = False  # cleaning up hangs: raise once more, out of it
+        _send_again(number)
+        if not self._over.wait(LIMIT_S - CLEANING_S):
+            exit_at_once(number)
+
     def _close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._over.set()
+        self._came.set()
 
 
 @contextmanager
 def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
     """Within the block, SIGINT and SIGTERM raise `Stopped`: once, in the main thread; later signals are ignored.
 
+    Where cleaning up takes longer than CLEANING_S after the signal, `Stopped` is raised a second time; after LIMIT_S
+    the process ends wherever it is.
+
     Args:
-        patience: seconds that a safe point (`stop.check()`) has to come after the signal; when they are over, or at
-            a second signal, `Stopped` is raised wherever the program is. 0: at once.
+        patience: seconds, less than CLEANING_S, that a safe point (`stop.check()`) has to come after the signal; when
+            they are over, or at a second signal, `Stopped` is raised wherever the program is. 0: at once.
 
     In forked children SIGINT does nothing (their parent, which gets it as well, ends them) and SIGTERM ends them.
     Outside of the main thread, where Python cannot handle signals, nothing changes.
@@ -119,11 +148,36 @@ def exit_while_starting() -> None:
         if os.getpid() != process:
             _default_in_child(number)
             return
-        os.write(sys.stderr.fileno(), f"{Stopped(number)}\n".encode())
-        os._exit(128 + number)
+        exit_at_once(number)
 
     for number in SIGNALS:
         signal.signal(number, end)
+
+
+def exit_at_once(number: int) -> None:
+    """End the process with one line, whatever its threads are doing."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"{Stopped(number)}\n".encode())
+    os._exit(128 + number)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies: nothing trains on alone.
+
+    Linux only; elsewhere nothing happens. The parent is the thread that started this process.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def serve_parent() -> None:
+    """What a worker of a pool does first: its parent alone ends it, and Ctrl-C, which both get, does nothing here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it died before the line above
+        os._exit(1)
 
 
 def _send_again(number: int) -> None:

@@ -32,9 +32,8 @@ PARTS = ("train", "test", "unused")  # of HMDB51's lists
 
 def sample_clips() -> Path | None:
     """The folder of real clips to test with, where there is one."""
-    default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("LATE_SAMPLE_CLIPS", default))
-    return folder if folder.is_dir() else None
+    folder = os.environ.get("LATE_SAMPLE_CLIPS")
+    return Path(folder) if folder and Path(folder).is_dir() else None
 
 
 def moving_pattern(motion: int, seed: int, frames: int = 20, size: tuple[int, int] = (64, 48)) -> Clip:

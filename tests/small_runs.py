@@ -7,6 +7,7 @@ import pytest
 from src.command_line.hydra import composed
 from src.command_line.options import Arguments, Command, finish, parse
 from src.runs.folder import RunFolder
+from src.runs.records import Results
 from src.runs.start import begin
 
 from tests.conftest import write_video
@@ -45,3 +46,10 @@ def exit_of(command: Command, task: Callable[[Arguments], int | None], *words: s
         finish(lambda: task(parse(command, words)))
     assert isinstance(exit_.value.code, int)
     return exit_.value.code
+
+
+def start(words: Sequence[str]) -> Results:
+    """Train and test in this process; returns what results.json says."""
+    results = train_here(words).read_results()
+    assert results is not None
+    return results

@@ -4,22 +4,29 @@ import sys
 
 import pytest
 import torch
-from src.complexity import MODELS, PAPER, PARTS, main, measure, of_configuration, paper_rows, total
+from src.build.compose import compose
+from src.build.network import measure_network
+from src.command_line.options import parse
+from src.complexity import COMMAND, complexity
 from src.config import ROOT
-from src.models.pooling.bert import Bert
+from src.models.cost import PARTS, measure, total
 from src.models.recognizer import Recognizer
+from src.sweeps import paper
+from src.sweeps.costs import MODELS, paper_lines
 
+from tests.models.configured import bert
 from tests.models.toy import Toy
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return paper_rows()
+    return paper_lines()
 
 
 def test_every_row_that_prints_both_columns_is_there(rows):
-    tables = json.loads(PAPER.read_text())
-    assert len(rows) == sum(len(tables[table]["rows"]) for table in MODELS) == 28
+    for table in MODELS:
+        assert [row.name for row in rows if row.table == table] == list(paper.rows(table))
+    assert len(rows) == 28
 
 
 def test_every_row_is_as_printed(rows):
@@ -44,12 +51,13 @@ def test_every_row_is_as_printed(rows):
     ],
 )
 def test_parameters_of_published_networks(overrides, parameters):
-    assert total(of_configuration(overrides.split())).params == parameters
+    cfg = compose(overrides.split(), "network")
+    assert total(measure_network(cfg, 51)).params == parameters
 
 
 def test_counts_by_hand():
     recognizer = Recognizer(
-        Toy((16,)), Bert, fusion="late", frames=4, num_classes=5, dropout=0.5, mean=[0.5] * 3, std=[0.5] * 3
+        Toy((16,)), bert, fusion="late", frames=4, num_classes=5, dropout=0.5, mean=[0.5] * 3, std=[0.5] * 3
     )
     parts = measure(recognizer.train(), torch.zeros(1, 3, 4, 6, 6))
     assert recognizer.training and list(parts) == list(PARTS)
@@ -60,7 +68,8 @@ def test_counts_by_hand():
 
 
 def test_one_configuration_for_machines(capsys):
-    assert main(["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]) == 0
+    words = ["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]
+    assert complexity(parse(COMMAND, words)) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["params"] == 16_374_403
     assert answer["operations"] == pytest.approx(102.91e9, rel=1e-3)
@@ -70,8 +79,30 @@ def test_one_configuration_for_machines(capsys):
     assert set(answer["parts"]) == {"backbone", "reduction", "head", "classifier"}
 
 
+def test_one_configuration_imports_neither_data_nor_compiler():
+    """What a fast start depends on: loading any of these takes longer than all the rest."""
+    code = (
+        "import sys; from src.complexity import *; from src.command_line.options import parse; "
+        "complexity(parse(COMMAND, sys.argv[1:])); print(*sys.modules, file=sys.stderr)"
+    )
+    words = ["model=slowfast", "pooling=bert_late_fusion", "format=json"]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["params"] == 42_038_155 - 922_000
+    slow = {
+        "torchvision",
+        "pytorch_lightning",
+        "torchmetrics",
+        "av",
+        "decord",
+        "sympy",
+        "torch._dynamo",
+        "matplotlib",
+    }
+    assert not slow & set(done.stderr.split())
+
+
 def test_wrong_choices_are_told_in_one_line():
     command = [sys.executable, "-m", "src.complexity", "model=r2plus1d", "pooling=bert", "reduction=frmb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "frmb" in done.stderr and done.stderr.count("\n") == 1

@@ -8,14 +8,17 @@ from functools import cache
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from src import job as one_run
-from src import run, sweep
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
 from src.data.flow import flow_path
 from src.data.make_flow import write_video
+from src.sweeps import paper
+from src.sweeps.arguments import SweepOptions
+from src.sweeps.manifest import unique
+from src.sweeps.plan import experiment_of, parameters, plan
 
 from tests import lookalikes
+from tests.small_runs import start
 from tests.tiny import SMALL
 
 FILES = sorted(path.stem for path in (ROOT / "experiments").glob("*table*.yaml"))
@@ -33,7 +36,7 @@ HEADS = {"average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"}
 
 @cache
 def experiment(name: str):
-    return compose([f"experiments={name}"]).experiment
+    return experiment_of(compose([f"experiments={name}"]).experiment)
 
 
 @cache
@@ -43,11 +46,7 @@ def composed(words: tuple[str, ...]):
 
 @cache
 def jobs(name: str):
-    return sweep.plan(experiment(name), [0], [], lambda words: composed(tuple(words)))
-
-
-def printed(name: str):
-    return run.read_json(sweep.PAPER)[name]["rows"]
+    return plan(experiment(name), SweepOptions(seeds=[0]), lambda words: composed(tuple(words)))
 
 
 def test_there_is_one_for_each_table():
@@ -56,13 +55,12 @@ def test_there_is_one_for_each_table():
 
 @pytest.mark.parametrize("name", PAPER)
 def test_rows_are_the_papers(name):
-    places = [row.paper for row in experiment(name).rows.values() if row.paper]
-    assert places == list(range(1, len(printed(name)) + 1))
-    for row, own in jobs(name).items():
-        place = experiment(name).rows[row].paper
-        if not place or not own:
+    printed = paper.rows(name)
+    assert [row for row in experiment(name).rows if row in printed] == list(printed)
+    for row, line in printed.items():
+        own = jobs(name)[row]
+        if not own:  # the sum of two streams
             continue
-        line = printed(name)[place - 1]
         own_words = [word for word in own[0].overrides if not word.startswith(("logger.", "seed=", "data.split="))]
         cfg = composed(tuple(own_words))
         assert line.get("pooling", "bert") == cfg.pooling.name
@@ -73,7 +71,7 @@ def test_rows_are_the_papers(name):
         assert cfg.optim.name == ("adamw" if cfg.pooling.name != "average" else cfg.optim.name)
         for key in ("layers", "heads", "cls_token"):
             assert line.get(key, cfg.pooling.head.get(key)) == cfg.pooling.head.get(key)
-        size = float(sweep.parameters(cfg).removesuffix(" M"))
+        size = float(parameters(cfg).removesuffix(" M"))
         if "params" in line:
             unused = (0, UNUSED_CLASSIFIERS.get(name, 0))
             assert any(size == pytest.approx(line["params"] - extra, abs=0.011) for extra in unused)
@@ -90,7 +88,7 @@ def test_streams_are_the_two_modalities_of_one_model(name):
 
 
 def test_jobs_are_splits_times_rows():
-    counts = {name: len(sweep.unique(job for own in jobs(name).values() for job in own)) for name in PAPER}
+    counts = {name: len(unique(job for own in jobs(name).values() for job in own)) for name in PAPER}
     assert counts == {
         **{"table1": 24, "table2": 12, "table3": 4, "table4": 6},
         **{"table5": 3, "table6": 2, "table7": 42},
@@ -163,11 +161,9 @@ def place(tmp_path_factory):
 def test_every_run_of_a_table_trains_and_tests(name, place, tmp_path, monkeypatch):
     """One step each, with small networks in the real ones' place."""
     monkeypatch.chdir(place)
-    for planned in sweep.unique(job for own in jobs(name).values() for job in own):
+    for planned in unique(job for own in jobs(name).values() for job in own):
         model = compose(planned.overrides).model.name
         own = [word for word in planned.overrides if not word.startswith("logger.")]
-        words = [*own, *SMALL[model], *ONE_STEP, f"run_dir={tmp_path / planned.identity}"]
-        cfg = compose(words)
-        outcome = one_run.run(cfg, *run.prepare(cfg, words))
-        assert outcome["epochs"] == 1 and outcome["tested"] > 0
-        assert (outcome["data"]["name"], outcome["split"], outcome["seed"]) == (planned.data, planned.split, 0)
+        outcome = start([*own, *SMALL[model], *ONE_STEP, f"run_dir={tmp_path / planned.identity}"])
+        assert outcome.epochs == 1 and outcome.tested > 0
+        assert (outcome.data.name, outcome.split, outcome.seed) == (planned.data, planned.split, 0)

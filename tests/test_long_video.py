@@ -29,16 +29,14 @@ def write_long(path: Path, frames: int, size: tuple[int, int]) -> None:
 def run(root: Path, *overrides: str) -> float:
     """Peak memory of a run in GiB: its own process and its largest worker."""
     code = (
-        "import resource, sys, torch; from pathlib import Path; from src import job; from src.build import compose;"
+        "import resource, sys, torch; from tests.small_runs import start;"
         "torch.set_num_threads(2);"
-        "r = job.run(compose(sys.argv[2:]), Path(sys.argv[1]));"
-        "assert r['tested'] == 1, r;"
+        "assert start(sys.argv[1:]).tested == 1;"
         "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,"
         " resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     common = ["data=folder", f"data.root={root}", "data.csv=list.csv", "protocol=paper", "recipe.epochs=1"]
-    command = [sys.executable, "-c", code, str(root / "run"), *common, "logger=csv", "pooling=bert", *overrides]
-    (root / "run").mkdir()
+    command = [sys.executable, "-c", code, f"run_dir={root / 'run'}", *common, "logger=csv", "pooling=bert", *overrides]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     own, worker = map(int, done.stdout.split("peak")[1].split())

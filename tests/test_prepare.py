@@ -1,16 +1,22 @@
+import contextlib
 import json
 import os
+import random
 import resource
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
 from src.data import inventory
-from src.data.flow import find_flow
+from src.data.flow import find_flow, flow_path, flow_root, open_flow
 from src.data.survey import BAD_FILES, find_videos, locked, take_stock
 from src.data.ucf101 import ucf101 as read_ucf101
 from src.data.workers import Failure, run_limited
@@ -108,7 +114,7 @@ def write_bad_input(root):
         **{"long.avi": (40, None), "one.mp4": (1, None), "odd size.avi": (5, None), "4K.mp4": (2, None)},
         **{"rotated.mp4": (6, None), "variable rate.mp4": (8, None), "a b;[c] (d) 'e' $f.mp4": (4, None)},
         **{"truncated.avi": (0, "truncated"), "empty.mp4": (0, "empty"), "renamed text.avi": (0, "nvalid data")},
-        **{"renamed.mp4": (0, ""), "no frames.avi": (0, ""), "liar.avi": (0, "40 of the 99 frames promised")},
+        **{"renamed.mp4": (0, ""), "no frames.avi": (0, ""), "liar.avi": (40, None)},
         **{"audio only.mp4": (0, "no video stream"), "circle.avi": (0, "symbolic links")},
         **{"nowhere.avi": (0, "No such file"), "pipe.avi": (0, "not a regular file")},
     }
@@ -167,6 +173,16 @@ def test_only_what_changed_is_decoded_again(tmp_path):
     assert quiet.done == ["b.mp4"] and entries["b.mp4"].frames == 9 and "c.mp4" not in entries
     _, quiet = stock(tmp_path, retry_bad=True)
     assert quiet.done == ["bad.mp4"]
+
+
+def test_entries_of_an_older_inventory_are_looked_at_once_more(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, 5, seed=ord(name[0]))
+    entries, _ = stock(tmp_path)
+    older = {**entries, "a.mp4": replace(entries["a.mp4"], in_order=None)}
+    inventory.write(tmp_path, older)
+    again, quiet = stock(tmp_path)
+    assert again == entries and quiet.done == ["a.mp4"] and again["a.mp4"].in_order is False
 
 
 def test_a_video_that_takes_too_long_is_listed(tmp_path):
@@ -240,9 +256,176 @@ def test_flow_of_another_making_is_not_mixed_in(tmp_path):
     with pytest.raises(UserError, match=r"made with other settings \(crf"):
         run(f"data.root={root}", "flow=dis", "flow.crf=0")
     find_flow(root, "a/0.mp4", "dis").unlink()
-    (root.with_name("tree_flow_dis") / "a" / ".0.half-written.mkv").write_bytes(b"x")
+    folder = root.with_name("tree_flow_dis") / "a"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (folder / f".0.{dead.pid}.abcd1234.unfinished.mkv").write_bytes(b"x")
+    (folder / f".0.{dead.pid}.abcd1234.unfinished").mkdir()
+    (folder / ".mine").write_text("mine")
     run(f"data.root={root}", "flow=dis")
-    assert sorted(p.name for p in root.with_name("tree_flow_dis").glob("a/*")) == ["0.mp4.mkv", "1.mp4.mkv"]
+    assert sorted(path.name for path in folder.iterdir()) == [".mine", "0.mp4.mkv", "1.mp4.mkv"]
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def listed_outside(tmp_path):
+    """A data folder whose list names a video beside it, and the folder of somebody's thesis there."""
+    root, other = tmp_path / "data" / "tree", tmp_path / "data" / "other"
+    for name in ("a/0.mp4", "b/0.mp4"):
+        write_video(root / name, 3)
+    write_video(other / "thesis.mp4", 3, seed=1)
+    write_video(tmp_path / "far" / "0.mp4", 3, seed=2)
+    (other / "thesis").mkdir()
+    (other / "thesis" / "chapter.txt").write_text("mine")
+    names = ["a/0.mp4", "b/0.mp4", "../other/thesis.mp4", str(tmp_path / "far" / "0.mp4")]
+    rows = [f"{name},{'ab'[i % 2]}" for i, name in enumerate(names)]
+    (tmp_path / "videos.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    return root, names
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_flow_is_written_beside_the_root_and_nowhere_else(tmp_path, form):
+    root, names = listed_outside(tmp_path)
+    before = everything(tmp_path)
+    words = [f"data.root={root}", f"data.csv={tmp_path / 'videos.csv'}", "flow=dis", f"flow.format={form}"]
+    run(*words)
+    folder = flow_root(root, "dis")
+    after = everything(tmp_path)
+    assert {path: after.pop(path) for path in before} == before
+    assert {path.parent for path in after if not path.is_relative_to(folder)} == {root}
+    assert len(inventory.load(folder)) == len(names)
+    for name in names:
+        with open_flow(find_flow(root, name, "dis")) as flow:
+            assert len(flow) == 2
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_somebody_elses_files_where_flow_belongs_end_prepare_with_one_line(tmp_path, form):
+    for name in ("a/0.mp4", "a/1.mp4", "b/0.mp4", "b/1.mp4"):
+        write_video(tmp_path / "tree" / name, 3)
+    place = flow_path(tmp_path / "tree", "b/0.mp4", "dis", form)
+    mine = place / "chapter.txt" if form == "frames" else place
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"b/0.* does not say that src\.prepare made it"):
+        run(f"data.root={tmp_path / 'tree'}", "flow=dis", f"flow.format={form}")
+    assert mine.read_text() == "mine"
+
+
+def test_frames_of_videos_that_differ_in_their_ending_are_not_mixed(tmp_path):
+    write_video(tmp_path / "tree" / "a" / "0.mp4", 3)
+    write_video(tmp_path / "tree" / "a" / "0.mkv", 3, seed=1)
+    write_video(tmp_path / "tree" / "b" / "0.mp4", 3)
+    with pytest.raises(UserError, match=r"a/0\.mkv and a/0\.mp4 would have their flow in one place.*format=video"):
+        run(f"data.root={tmp_path / 'tree'}", "flow=dis", "flow.format=frames")
+    run(f"data.root={tmp_path / 'tree'}", "flow=dis")
+    assert len(list(flow_root(tmp_path / "tree", "dis").rglob("*.mkv"))) == 3
+
+
+def test_a_flow_method_that_leads_out_is_refused_before_any_work(tmp_path):
+    write_video(tmp_path / "tree" / "a" / "0.mp4", 3)
+    with pytest.raises(UserError, match="cannot be the end of a folder's name"):
+        run(f"data.root={tmp_path / 'tree'}", "flow=dis", "flow.method=../../x")
+    assert not (tmp_path / "tree" / "inventory.jsonl").exists()
+
+
+def session(number):
+    """Processes of a session that are alive."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, group = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(group) == number and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+QUICK = ["flow=tvl1", "flow.size=[32,24]", "flow.settings.nscales=1", "flow.settings.warps=1"]
+
+
+def signalled(root, number, to_all, ready):
+    """Start prepare, wait until `ready()`, send a signal; its exit code, what it said, and its errors."""
+    words = [f"data.root={root}", "workers=2", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "src.prepare", *words],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    while not ready() and process.poll() is None:
+        time.sleep(0.01)
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    out, errors = process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert session(process.pid) == []
+    return process.returncode, out, errors
+
+
+def write_some(root):
+    for name in "ab":
+        for i in range(8):
+            write_video(root / name / f"{i}.mp4", 4, seed=i)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What prepare leaves when nothing happens to it: name → bytes of flow, and both inventories."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_some(folder / "tree")
+    run(f"data.root={folder / 'tree'}", *QUICK)
+    return left(folder)
+
+
+def left(folder):
+    """What prepare has left in `folder`, without what the time of day changes."""
+    found = {}
+    for path, content in everything(folder).items():
+        if path.name == "inventory.jsonl":
+            entries = inventory.load(path.parent).values()
+            content = [(entry.name, entry.frames, entry.sha256, entry.bad) for entry in entries]
+        if path.name != ".prepare.lock":
+            found[path.relative_to(folder).as_posix()] = content
+    return found
+
+
+ENDINGS = [
+    (signal.SIGINT, True, 130),
+    (signal.SIGTERM, False, 143),
+    (signal.SIGTERM, True, 143),
+    (signal.SIGKILL, False, -9),
+]
+
+
+@pytest.mark.parametrize("number, to_all, code", ENDINGS)
+def test_a_signal_ends_all_processes_and_the_same_command_goes_on(tmp_path, undisturbed, number, to_all, code):
+    write_some(tmp_path / "tree")
+    ended, said, errors = signalled(tmp_path / "tree", number, to_all, lambda: list(tmp_path.rglob("*.mp4.mkv")))
+    assert (ended, errors) == (code, "")
+    if number != signal.SIGKILL:
+        words = f"stopped by {number.name}; finished work is kept, and the same command continues from here"
+        assert said.splitlines()[-1] == words
+        assert not list(tmp_path.rglob("*.unfinished*"))
+    assert not [entry for entry in inventory.load(tmp_path / "tree").values() if entry.bad]
+    run(f"data.root={tmp_path / 'tree'}", *QUICK)
+    assert left(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_twelve_signals_at_random_moments(tmp_path, undisturbed, number, code):
+    """Each prepare is signalled after a random time, from its first import on, and the next goes on from there."""
+    rng = random.Random(int(number))
+    write_some(tmp_path / "tree")
+    for _ in range(12):
+        for path in list(tmp_path.rglob("*.mp4.mkv"))[1:]:
+            path.unlink()  # so that there is something left to do
+        end = time.monotonic() + rng.uniform(0.1, 8)
+        ended, _, errors = signalled(tmp_path / "tree", number, False, lambda end=end: time.monotonic() > end)
+        assert ended in (code, 0) and "Traceback" not in errors, errors  # 0: it was done before
+    run(f"data.root={tmp_path / 'tree'}", *QUICK)
+    assert left(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize(
@@ -250,8 +433,8 @@ def test_flow_of_another_making_is_not_mixed_in(tmp_path):
     [
         (["data=ordered_motions"], "nothing to prepare"),
         (["data=folder"], "set data.root"),
-        (["data=folder", "data.root=/not/there"], "data.root=/not/there is no folder"),
-        (["data=hmdb51", "data.root=.", "archives=/not/there"], "archives=/not/there is no folder"),
+        (["data=folder", "data.root=/not/there"], "data.root=/not/there is not a folder"),
+        (["data=hmdb51", "data.root=.", "archives=/not/there"], "archives=/not/there is not a folder"),
     ],
 )
 def test_mistakes_are_told_in_one_line(overrides, said):

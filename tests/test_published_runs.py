@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from src import job
-from src.build import build_data, compose
+from src.build.compose import compose
+from src.build.data import build_data
 from src.config import ROOT
 from src.data.annotations import Lists, list_digest
 from src.data.datamodule import VideoData, split
@@ -21,6 +21,7 @@ from src.data.ucf101 import ucf101
 
 from tests import lookalikes
 from tests.data import test_archives
+from tests.small_runs import start
 
 READERS = {"hmdb51": hmdb51, "ucf101": ucf101}
 SMALL = (
@@ -65,12 +66,12 @@ def options(base: Path, data: str, number: int = 2) -> list[str]:
     ],
 )
 def test_one_command_trains(base: Path, tmp_path: Path, data: str, more: list[str]) -> None:
-    cfg = compose([*options(base, data), *more])
-    results = job.run(cfg, tmp_path)
-    assert results["tested"] == 6 and results["split"] == 2
-    assert results["protocol"]["name"] == cfg.protocol.name
-    assert json.loads((tmp_path / "audit.json").read_text())["validates_on_test"] == ("protocol=paper" in more)
-    assert (tmp_path / "scores" / "test.npz").is_file()
+    folder = tmp_path / "run"
+    results = start([*options(base, data), *more, f"run_dir={folder}"])
+    assert results.tested == 6 and results.split == 2
+    assert results.protocol["name"] == ("paper" if "protocol=paper" in more else "holdout")
+    assert json.loads((folder / "audit.json").read_text())["validates_on_test"] == ("protocol=paper" in more)
+    assert (folder / "scores" / "test.npz").is_file()
 
 
 def batches(data: VideoData) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -94,10 +95,8 @@ def test_clips_from_pictures_are_those_from_videos_within_jpeg_loss(
         for data in (name, f"{name}_frames")
     ]
     if modality == "flow":  # the flow of videos is one field shorter than the authors' pictures
-        shorter = [replace(video, frames=(video.frames or 0) - 1) for video in made[1].train_videos]
-        made[1].train_videos = shorter
-        tests = [replace(video, frames=(video.frames or 0) - 1) for video in made[1].test_videos]
-        made[1].val_videos = made[1].test_videos = tests
+        for phase, videos in made[1].videos.items():
+            made[1].videos[phase] = [replace(video, frames=(video.frames or 0) - 1) for video in videos]
     pairs = list(zip(*map(batches, made), strict=True))
     assert len(pairs) >= 3
     for (video, label), (pictures, same) in pairs:
@@ -125,9 +124,9 @@ def test_real_clips_of_ucf101(tmp_path: Path) -> None:
     if samples is None or not (samples / "ucf101_sample").is_dir():
         pytest.skip("no sample clips")
     root = lookalikes.ucf101(tmp_path / "ucf101", real=samples / "ucf101_sample")
-    cfg = compose([*options(root.parent, "ucf101", 1), "test.view_batch=4", "model.clip.frame_size=[340,256]"])
-    results = job.run(cfg, tmp_path / "run")
-    assert results["tested"] == 3 and results["unreadable"] == {}
+    words = [*options(root.parent, "ucf101", 1), "test.view_batch=4", "model.clip.frame_size=[340,256]"]
+    results = start([*words, f"run_dir={tmp_path / 'run'}"])
+    assert results.tested == 3 and results.unreadable == {}
 
 
 @pytest.mark.slow

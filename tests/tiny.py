@@ -1,8 +1,10 @@
 """Every option that conf/ offers, and each model at a size that runs in a moment."""
 
 from pathlib import Path
+from typing import Any
 
-from src.config import CONF
+from src.config import CONF, ClipSpec
+from src.data.annotations import Lists
 
 FRAMES, CROP, CLASSES = 16, 32, 5
 
@@ -48,3 +50,18 @@ def tiny(model: str) -> list[str]:
     """Overrides for this model at small size, on a small clip, for five classes."""
     clip = [f"model.clip.frames={FRAMES}", f"model.clip.crop={CROP}"]
     return [f"model={model}", *SMALL.get(model, []), *clip, f"data.num_classes={CLASSES}"]
+
+
+SCALES = (1.0, 0.875, 0.75, 0.66)  # of the paper's training crops
+
+
+def video_data(lists: Lists, clip: ClipSpec, **others: Any) -> Any:
+    """Batches of some lists, as conf/ would have them but for `others`."""
+    from src.data.datamodule import VideoData
+
+    arguments = {
+        **{"modality": "rgb", "decoder": "decord", "batch_size": 8, "workers": 0, "seed": 0, "on_error": "raise"},
+        **{"flip": True, "scales": SCALES, "clips": None, "crops": 1, "view_batch": 8},
+        **{"protocol": "holdout", "holdout_fraction": 0.1},
+    }
+    return VideoData(lists=lists, clip=clip, **{**arguments, **others})

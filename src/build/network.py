@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from src.build.compose import compose
 from src.build.instantiate import build
 from src.errors import UsageError
+from src.models.cost import Cost, measure
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
 
@@ -46,22 +47,32 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
         raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
 
 
+def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:
+    """What the configured network costs for one clip, part by part (src.models.cost); nothing is computed."""
+    clip = cfg.model.clip
+    no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    return measure(skeleton(cfg, num_classes), no_clips)
+
+
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:
-    """The network as shapes without numbers (meta device): in no time, to refuse, count or measure it.
+    """The network without initial values, to refuse, count or measure it: its memory is never touched.
 
     Raises:
         UserError: as `build_recognizer`.
     """
-    with torch.device("meta"), _WithoutRandomNumbers():
+    with _WithoutInitialValues():
         return build_recognizer(cfg, num_classes)
 
 
-class _WithoutRandomNumbers(TorchFunctionMode):
-    """Leaves out what means nothing on the meta device, where PyTorch imports its compiler for it (ten seconds)."""
+class _WithoutInitialValues(TorchFunctionMode):
+    """Skips what gives tensors their initial values: it takes seconds, and the memory."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_):
             return args[0]
-        return func(*args, **(kwargs or {}))
+        if getattr(func, "__module__", None) == "torch.nn.init":  # gives back the tensor that it fills
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)

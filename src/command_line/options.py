@@ -3,17 +3,21 @@
 Exit codes are alike for all commands: 0 done, 1 refused or failed, 2 wrong usage, 130 and 143 interrupted.
 """
 
+import contextlib
 import difflib
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from src.errors import UsageError, UserError
+from src.files import shorten_temporary_folder
 from src.signals import Stopped, exit_while_starting, stop_on_signals
 from src.text import first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
+LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         print(help_text())
         sys.exit(0)
     exit_while_starting()
+    with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
+        shorten_temporary_folder()
     return words
 
 
@@ -158,8 +164,7 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
         with stop_on_signals():
             code = task()
     except Stopped as stopped:
-        print(f"{stopped}; {continues}", file=sys.stderr)
-        leave(stopped.exit_code)
+        leave(stopped, continues)
     except UserError as error:
         refuse(error)
     except OSError as error:
@@ -184,8 +189,10 @@ def wants_traceback() -> bool:
     return any(os.environ.get(name, "0") not in {"", "0"} for name in ("LATE_FULL_ERROR", "HYDRA_FULL_ERROR"))
 
 
-def leave(code: int) -> None:
-    """Exit after a signal, without waiting for threads that may hang."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+def leave(stopped: Stopped, continues: str) -> None:
+    """Exit after a signal, without waiting long for threads that hang."""
+    print(f"{stopped}; {stopped.advice or continues}", file=sys.stderr, flush=True)
+    limit = threading.Timer(LEAVING_S, os._exit, (stopped.exit_code,))
+    limit.daemon = True
+    limit.start()
+    sys.exit(stopped.exit_code)

@@ -28,6 +28,7 @@ class Video:
     group: str  # clips of one source share it and are held out together
     name: str  # path relative to the data root, with "/": the key in score files
     frames: int | None = None  # readable frames from an inventory; None: ask the decoder
+    in_order: bool = False  # an inventory says that only a decode in order gives the right frames
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,17 @@ from typing import BinaryIO
 
 EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska's element names
 MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"mfra", b"uuid")
+TRUNCATED = 0.9  # a file of which less than this part is there has been cut off
 MAX_PARTS = 100_000  # boxes or chunks looked at; a fragment takes two
+
+
+def truncation(path: str) -> str | None:
+    """What to say of a file that has been cut off; None for one that is whole, or nearly."""
+    try:
+        missing = missing_share(path)
+    except OSError:  # said by whoever opens it
+        return None
+    return f"truncated: {missing:.0%} of the file is missing" if missing > 1 - TRUNCATED else None
 
 
 def missing_share(path: str) -> float:

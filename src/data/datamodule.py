@@ -13,17 +13,24 @@ from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
 from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
 from src.data.decode import Frames
+from src.data.handover import Packing, packed, unpacked, worker_errors_named
 from src.errors import UserError
+from src.signals import serve_parent
 
 
 class Loader(DataLoader[Any]):
-    """A DataLoader that raises, in the main process and as they were, the errors that its workers pass on."""
+    """A DataLoader that raises, in the main process and as they were, the errors that its workers pass on.
+
+    Raises:
+        UserError: also where a worker has died, or none can be started.
+    """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # PyTorch names its private iterator
-        for batch in super().__iter__():
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        with worker_errors_named(*([OSError] if self.num_workers else [])):  # no semaphores, no more processes
+            for batch in super().__iter__():
+                if isinstance(batch, UserError):
+                    raise batch
+                yield unpacked(batch)
 
 
 class VideoData(pl.LightningDataModule):
@@ -98,7 +105,8 @@ class VideoData(pl.LightningDataModule):
 
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
-        return Loader(self._views(), batch_size=None, **self._workers(len(self.videos["test"])))
+        number = len(self.videos["test"])
+        return Loader(self._views(), batch_size=None, collate_fn=packed, **self._workers(number))
 
     def views(self, video: Video) -> Iterator[Tensor]:
         """All test views of any one video, in portions 1, V, C, T, H, W (uint8)."""
@@ -133,7 +141,7 @@ class VideoData(pl.LightningDataModule):
             data,
             batch_size=self.batch_size,
             sampler=ClipSampler(len(videos), self.seed, shuffle=train, **self._rank()),
-            collate_fn=Collate(self.source, self.on_error),
+            collate_fn=Packing(Collate(self.source, self.on_error)),
             **self._workers(len(videos)),
         )
 
@@ -151,7 +159,7 @@ class VideoData(pl.LightningDataModule):
             "generator": torch.Generator().manual_seed(self.seed),
         }
         if number:
-            common |= {"persistent_workers": True, "worker_init_fn": _one_thread}
+            common |= {"persistent_workers": True, "worker_init_fn": _start_worker}
         return common
 
 
@@ -174,5 +182,6 @@ def _check_crop(clip: ClipSpec) -> None:
         )
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    serve_parent()
     torch.set_num_threads(1)  # workers are the parallelism

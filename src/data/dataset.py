@@ -18,7 +18,7 @@ from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
 from src.data.decode import Reader, open_video
-from src.errors import UserError
+from src.errors import UnreadableVideoError, UserError
 
 CHUNK = 2**26  # bytes of native frames held at once
 
@@ -42,7 +42,8 @@ class Source:
             UserError: too small to crop.
             UnreadableVideoError: cannot be opened.
         """
-        reader = open_video(video.path, self.decoder, video.frames, self.modality)
+        decoder = "pyav" if video.in_order else self.decoder
+        reader = open_video(video.path, decoder, video.frames, self.modality)
         transforms.check_size(video.path, reader.size, self.clip)
         return reader
 
@@ -153,7 +154,7 @@ class Collate:
     def __call__(self, items: Sequence[Item]) -> Batch | UserError:
         errors = [item.error for item in items if item.error is not None]
         if errors and self.on_error == "raise":
-            return errors[0]
+            return _skippable(errors[0])
         good = [item for item in items if item.clip is not None] or [Item(self.source.nothing(), IGNORE, -1)]
         number = 0 if good[0].label == IGNORE and not self.placeholder else len(good)
         batch = Batch(
@@ -166,12 +167,20 @@ class Collate:
         return batch
 
 
+def _skippable(error: UserError) -> UserError:
+    """The error with the advice that holds where a whole data set is read."""
+    if isinstance(error, UnreadableVideoError):
+        return UnreadableVideoError(error.path, error.reason, "or leave such files out with data.on_error=skip")
+    return error
+
+
 class TestViews(IterableDataset[Batch | UserError]):
     """All views of every video, in batches of at most `view_batch` views; each video is decoded once.
 
     A video belongs to one rank and one worker, and none stands in twice. Its views come one after another, in
     one or more rows of one or more batches, so that memory does not grow with its length; videos with equally few
     views share a batch. A video that fails half-way keeps the views that came before, and is named in `unreadable`.
+    Which videos share a batch does not depend on the number of workers: a network's last digits follow from it.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -193,10 +202,16 @@ class TestViews(IterableDataset[Batch | UserError]):
 
     def __iter__(self) -> Iterator[Batch | UserError]:
         worker = get_worker_info()
-        share = self.rank * worker.num_workers + worker.id if worker else self.rank
-        shares = self.world * worker.num_workers if worker else self.world
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        own = range(self.rank, len(self.videos), self.world)
+        groups = [own[start : start + self.view_batch] for start in range(0, len(own), self.view_batch)]
+        for group in groups[first::step]:
+            yield from self._batches(group)
+
+    def _batches(self, indices: Sequence[int]) -> Iterator[Batch | UserError]:
+        """The batches of some videos."""
         row: list[Item] = []  # of one batch: items with equally many views, and errors
-        for index in range(share, len(self.videos), shares):
+        for index in indices:
             for item in self.video(self.videos[index], index):
                 views = [other.clip.shape[0] for other in row if other.clip is not None]
                 if item.clip is not None and views:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from src.data.container import truncation
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
 from src.data.scan import DECODER_ERRORS, Progress, Scan, decoded, scan
@@ -104,7 +105,7 @@ def _readable(path: str) -> Iterator[None]:
     except UserError:
         raise
     except DECODER_ERRORS as error:
-        raise UnreadableVideoError(path, first_line(error)) from error
+        raise UnreadableVideoError(path, truncation(path) or first_line(error)) from error
 
 
 class DecordReader:
@@ -150,7 +151,7 @@ class DecordReader:
         return self._in_order is not None
 
     def _open(self) -> None:
-        self._video = decord.VideoReader(self._path, num_threads=1, fault_tol=NO_REPLACEMENT)
+        self._video = decord.VideoReader(str(Path(self._path).absolute()), num_threads=1, fault_tol=NO_REPLACEMENT)
         seen = len(self._video), hash(tuple(self._video.get_key_indices()))
         if seen != (self._known.frames, self._known.keyframes):
             raise decord.DECORDError("other frames or keyframes than the packets tell")

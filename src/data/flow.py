@@ -9,8 +9,13 @@ A motion of v pixels is the byte round(127.5 + v · 127.5 / 20), v clamped to ±
 (0.08 pixels) is unavoidable, and ties go up, so that no motion is the byte 128 everywhere. The network's
 normalisation (x/255 - 0.5) / 0.5 makes it 0.004 of the range. Mirroring turns x into 255 - x, exactly the opposite
 motion; no motion is 127 there.
+
+A flow video says that it is one, by a tag of its container; any other video is refused, so that a network for flow
+never takes the halves of a picture for motion. Files written before there was the tag are known by the flow.json of
+the folder they are in, and by being gray.
 """
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,24 +27,55 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.frame_folder import FrameFolder
-from src.errors import UnreadableVideoError
+from src.errors import UnreadableVideoError, UserError
+from src.files import leaves, safe_name, safe_path
+from src.text import first_line, printable
 
 Fields = npt.NDArray[np.uint8]  # T, H, W, 2
 BOUND = 20.0  # pixels a frame; larger motion is cut off
 STILL = 128  # the byte of no motion
+NO_COLOUR = 128  # in the colour planes of a video
 ENDING = ".mkv"
+TAG = {"LATE_TEMPORAL_FLOW": "1"}  # of the container: this is flow, in this file's first format
+SPEC = "flow.json"  # in the flow folder: how its flow is made
+LONGEST_PART = 200  # bytes of a file name, to which endings are added; file systems allow 255
 
 
 def flow_root(root: str | Path, method: str = "tvl1") -> Path:
-    """Folder of the flow of the videos under `root`: beside it, so that it is not taken for a class."""
+    """Folder of the flow of the videos under `root`: beside it, so that it is not taken for a class.
+
+    Raises:
+        UserError: `method` cannot be the end of a folder's name, or `root` is the root of the file system.
+    """
+    if safe_name(method) != method:
+        raise UserError(
+            f"flow method {printable(method)} cannot be the end of a folder's name; use letters, digits, - and _ "
+            "(flow.method in src.prepare, data.flow in training)"
+        )
     root = Path(root).absolute()
+    if root.name in ("", ".."):
+        root = root.resolve()
+    if not root.name:
+        raise UserError(f"data.root={root}: flow is written beside the data folder; move the videos into a folder")
     return root.with_name(f"{root.name}_flow_{method}")
 
 
 def flow_path(root: str | Path, name: str, method: str = "tvl1", form: str = "video") -> Path:
-    """Where the flow of video `name` (relative to `root`) is written: a file (video) or a folder (frames)."""
-    path = flow_root(root, method) / name.lstrip("/")  # one listed with an absolute path has that for a name
-    return path.with_suffix("") if form == "frames" else path.with_name(path.name + ENDING)
+    """Where the flow of video `name` (relative to `root`) is written: a file (video) or a folder (frames).
+
+    It is always inside `flow_root`: a name that leads out of `root` gets a folder of its own there.
+    """
+    if form == "frames":
+        name = os.path.splitext(name)[0]  # noqa: PTH122 - a Path would drop what makes names differ
+    parts = [_short(part) for part in name.split("/") if part not in ("", ".")]
+    inside = safe_path(name) if leaves(name) or not parts else Path(*parts)
+    path = flow_root(root, method) / inside
+    return path if form == "frames" else path.with_name(path.name + ENDING)
+
+
+def _short(part: str) -> str:
+    """A part of a path that exists on disk is a safe name already, but may be too long for another ending."""
+    return part if len(os.fsencode(part)) <= LONGEST_PART else safe_name(part)
 
 
 def find_flow(root: str | Path, name: str, method: str = "tvl1") -> Path | None:
@@ -71,15 +107,40 @@ def open_flow(path: str | Path, frames: int | None = None) -> "FlowVideo | Frame
 
     Raises:
         UnreadableVideoError: it cannot be read.
+        UserError: it is a video, but not one of flow.
     """
     return FrameFolder(str(path), frames, "flow") if Path(path).is_dir() else FlowVideo(path, frames)
+
+
+def _check_flow(path: str, container: Any) -> None:
+    """The file says that it is flow, or is gray and in a folder of flow."""
+    key, value = next(iter(TAG.items()))
+    if container.metadata.get(key) == value:
+        return
+    if any((folder / SPEC).is_file() for folder in Path(path).absolute().parents) and _is_gray(path):
+        return
+    raise UserError(
+        f"{printable(path)} is not an optical-flow video, and this network takes flow; make the flow of a folder "
+        "of videos with python -m src.prepare flow=tvl1 data.root=FOLDER"
+    )
+
+
+def _is_gray(path: str) -> bool:
+    """Whether the first picture has no colour. The decoder gives gray H.264 with planes of no colour."""
+    with av.open(path) as container:
+        picture = next(container.decode(video=0))
+        colours = [
+            np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            for plane in picture.planes[1:]
+        ]
+    return picture.format.name in ("gray", "yuv420p") and all((colour == NO_COLOUR).all() for colour in colours)
 
 
 class FlowVideo:
     """Random access to a flow file as `src.prepare` writes it: one packet a picture, a picture is 2·H high.
 
-    The files are ours (H.264 without reordering), so a packet's place in the file is its number, and decoding may
-    start at any keyframe.
+    The files are this program's own (H.264 without reordering), so a packet's place in the file is its number, and
+    decoding may start at any keyframe.
     """
 
     fps = 0.0  # fields are counted, not timed
@@ -90,14 +151,15 @@ class FlowVideo:
             self._container = av.open(self._path)
             try:
                 self._stream = self._container.streams.video[0]
+                _check_flow(self._path, self._container)
                 self._stream.thread_count = 1
                 packets = [packet for packet in self._container.demux(self._stream) if packet.size]
                 self._times = [int(packet.pts or 0) for packet in packets]
                 self._keys = [i for i, packet in enumerate(packets) if packet.is_keyframe]
                 if not packets or self._keys[:1] != [0] or sorted(set(self._times)) != self._times:
-                    raise ValueError("it is no flow file, whose pictures stand in order from a keyframe on")
+                    raise ValueError("the pictures of a flow file are in order and begin with a keyframe")
                 if self._stream.height % 2:
-                    raise ValueError(f"it is {self._stream.height} pixels high; flow has x above y, as high as x")
+                    raise ValueError(f"it is {self._stream.height} pixels high; flow has x above y, equally high")
             except BaseException:
                 self._container.close()
                 raise
@@ -148,9 +210,8 @@ class FlowVideo:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, IndexError, RuntimeError, ValueError, av.FFmpegError) as error:
-            reason = str(getattr(error, "strerror", None) or error).strip()
-            raise UnreadableVideoError(self._path, " ".join(reason.split())[-160:]) from error
+        except (OSError, IndexError, RuntimeError, StopIteration, ValueError, av.FFmpegError) as error:
+            raise UnreadableVideoError(self._path, first_line(error)) from error
 
     def __enter__(self) -> Self:
         return self

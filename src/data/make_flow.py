@@ -2,8 +2,9 @@
 
 import importlib
 import io
+import os
+import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,23 @@ import numpy.typing as npt
 
 from src import files
 from src.data.decode import open_video
-from src.data.flow import Fields, flow_path, open_flow, to_bytes
+from src.data.flow import TAG, Fields, flow_path, open_flow, to_bytes
 from src.data.inventory import Entry
 from src.data.probe import bad_entry
 from src.errors import UnreadableVideoError, UserError
-from src.files import sha256
+from src.text import first_line, printable
 
 Gray = npt.NDArray[np.uint8]  # H, W
 Method = Callable[[Gray, Gray], npt.NDArray[np.float32]]  # two frames → H, W, 2 in pixels
 KEYFRAMES = 12  # fields from keyframe to keyframe: what a random start may decode in vain
 JPEG_QUALITY = 95
+MARK = ".made_by_prepare"  # in a folder of flow pictures: this program may replace it
+PICTURE = re.compile(r"flow_[xy]_\d{5,}\.jpg")
+ENCODER = {
+    **{"g": str(KEYFRAMES), "bf": "0", "sc_threshold": "0"},
+    "x264-params": "rc-lookahead=0:mbtree=0:weightp=0",
+}
+CRF_OFFSET = 5.4  # what x264 adds to crf where it looks ahead; with it files are as large and as good as with that
 CHUNK = 16  # frames decoded at a time
 
 
@@ -41,11 +49,11 @@ class FlowSpec:
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("tvl1", "dis"):
-            raise UserError(f"flow.algorithm={self.algorithm}: there are tvl1 and dis")
+            raise UserError(f"flow.algorithm={self.algorithm} is unknown; choose tvl1 or dis")
         if self.form not in ("video", "frames"):
-            raise UserError(f"flow.format={self.form}: there are video and frames")
-        if not 0 <= self.crf <= 51:
-            raise UserError(f"flow.crf={self.crf}: 0 (lossless) to 51 (coarse)")
+            raise UserError(f"flow.format={self.form} is unknown; choose video or frames")
+        if not isinstance(self.crf, int) or not 0 <= self.crf <= 51:
+            raise UserError(f"flow.crf={self.crf} must be between 0 (lossless) and 51 (coarse)")
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def algorithm(spec: FlowSpec) -> Method:
                 "pip install 'opencv-contrib-python-headless>=4.14'; or take flow=dis"
             )
     except (TypeError, cv2.error) as error:
-        raise UserError(f"flow.settings {spec.settings}: {' '.join(str(error).split())}") from error
+        raise UserError(f"flow.settings {spec.settings}: {first_line(error)}") from error
 
     def between(first: Gray, second: Gray) -> npt.NDArray[np.float32]:
         flow: npt.NDArray[np.float32] = made.calc(first, second, None)
@@ -104,6 +112,7 @@ def make_flow(task: FlowTask) -> Entry:
     """
     status = Path(task.path).stat()
     target = flow_path(task.root, task.name, task.spec.method, task.spec.form)
+    check_free(target)
     write = write_video if task.spec.form == "video" else write_frames
     try:
         write(target, fields(task), task.spec.crf)
@@ -114,9 +123,52 @@ def make_flow(task: FlowTask) -> Entry:
         return bad_entry(task.name, task.path, error.reason)
     except OSError as error:  # on a full disk the system does not say which file
         raise OSError(error.errno, error.strerror, str(target)) from error
-    files = [target] if task.spec.form == "video" else sorted(target.iterdir())
-    codec = "h264" if task.spec.form == "video" else "pictures"
-    return Entry(*(task.name, count, size, None, codec, status.st_size, status.st_mtime_ns, sha256(*files)), bad=None)
+    written = [target] if task.spec.form == "video" else sorted(target.glob("flow_*"))
+    return Entry(
+        name=task.name,
+        frames=count,
+        size=size,
+        fps=None,
+        codec="h264" if task.spec.form == "video" else "pictures",
+        bytes=status.st_size,
+        mtime=status.st_mtime_ns,
+        sha256=files.sha256(*written),
+        bad=None,
+    )
+
+
+def check_free(target: Path) -> None:
+    """Nothing is at `target`, or flow that this program wrote (of a video that has changed since).
+
+    Raises:
+        UserError: it is something else.
+    """
+    if target.is_dir() and not target.is_symlink():
+        own = _is_written_here(target)
+    elif target.is_file() and not target.is_symlink():
+        own = _is_flow(target)
+    else:
+        own = not os.path.lexists(target)
+    if not own:
+        raise UserError(
+            f"{printable(target)} is where flow is to be written, but it does not say that src.prepare made it; "
+            "move it elsewhere, or give flow.method=NAME for a flow folder of another name"
+        )
+
+
+def _is_flow(file: Path) -> bool:
+    try:
+        with open_flow(file):
+            return True
+    except UserError:
+        return False
+
+
+def _is_written_here(folder: Path) -> bool:
+    """An empty folder, or one of `write_frames`: the mark, and nothing but flow pictures."""
+    names = {path.name for path in folder.iterdir()}
+    pictures = names - {MARK}
+    return not names or (MARK in names and all(PICTURE.fullmatch(name) for name in pictures))
 
 
 def fields(task: FlowTask) -> Iterator[Fields]:
@@ -143,17 +195,22 @@ def gray_frames(path: str, frames: int, size: tuple[int, int] | None) -> Iterato
 
 
 def write_video(path: Path, flow: Iterable[Fields], crf: int) -> None:
-    """Write fields H, W, 2 as one gray H.264 video, x above y, whole or not at all."""
+    """Write fields H, W, 2 as one gray H.264 video, x above y, whole or not at all.
+
+    The same fields give the same bytes: no number in the file is random, and the encoder does not look ahead, which
+    gives other results from time to time.
+    """
     stream = None
     memory = io.BytesIO()  # a few kB a field; written in one go, where a full disk is told by the system itself
-    with av.open(memory, "w", format="matroska") as container:
+    with av.open(memory, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
+        container.metadata.update(TAG)
         for field in flow:
             picture = np.concatenate([field[..., 0], field[..., 1]])  # H,W,2 → 2·H,W
             if stream is None:
                 stream = container.add_stream("libx264", rate=25)
                 stream.pix_fmt, stream.height, stream.width = "gray", *picture.shape
                 stream.codec_context.thread_count = 1
-                stream.options = {"crf": str(crf), "g": str(KEYFRAMES), "bf": "0", "sc_threshold": "0"}
+                stream.options = {"crf": str(min(51, crf + CRF_OFFSET) if crf else 0), **ENCODER}
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "gray")))
         if stream is not None:
             container.mux(stream.encode())
@@ -162,20 +219,18 @@ def write_video(path: Path, flow: Iterable[Fields], crf: int) -> None:
 
 
 def write_frames(path: Path, flow: Iterable[Fields], crf: int) -> None:
-    """Write fields H, W, 2 as `flow_x_%05d.jpg` and `flow_y_%05d.jpg` from 1, the folder whole or not at all."""
+    """Write fields H, W, 2 as `flow_x_%05d.jpg` and `flow_y_%05d.jpg` from 1, the folder whole or not at all.
+
+    A folder that is there already is replaced; whether that is right is the caller's to know (`check_free`).
+    """
     import cv2
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
+    with files.filling(path) as folder:
+        (folder / MARK).touch()
         for number, field in enumerate(flow, 1):
             for channel, axis in enumerate("xy"):
                 plane = np.ascontiguousarray(field[..., channel])
                 _, data = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-                (temporary / f"flow_{axis}_{number:05d}.jpg").write_bytes(bytes(data))
-        temporary.chmod(0o755)
-        if path.is_dir():  # of an earlier, changed video
+                (folder / f"flow_{axis}_{number:05d}.jpg").write_bytes(bytes(data))
+        if path.is_dir():
             shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -19,23 +19,22 @@ and may average well here too. And a horizontal flip would turn "left" into "rig
 """
 
 import csv
+import fcntl
 import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TextIO
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from src import files
 from src.data.annotations import Lists, Video
 from src.data.moving_shapes import CLASSES, FEWEST, PAIRS, twins
 from src.errors import UserError
@@ -44,7 +43,7 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 WORKERS = 2  # threads that draw and encode
-VERSION = 1  # part of the folder's name: raise it when the pictures change
+VERSION = 2  # part of the folder's name: raise it when the pictures change
 
 
 def lists(root: str | None, set_seed: int, train: int, val: int, test: int, frames: int, size: int) -> Lists:
@@ -52,8 +51,8 @@ def lists(root: str | None, set_seed: int, train: int, val: int, test: int, fram
 
     It is made on first use in `<root>/<hash of the arguments>`, root being `$XDG_CACHE_HOME/late-temporal/
     ordered_motions` where it is None, by WORKERS threads, and read from there afterwards. The same arguments
-    give the same frames. Raises UserError for numbers that give no balanced set and for a folder that cannot
-    be written.
+    give the same pictures on every machine. Raises UserError for numbers that give no balanced set and for a folder
+    that cannot be written.
     """
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     for split, count in counts.items():
@@ -101,48 +100,34 @@ def _make(
 ) -> None:
     """Writes everything beside its final place and renames it at the end, so that nobody meets half a set."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock")) as alone:
+    with _locked(folder.with_suffix(".lock")):
         if folder.is_dir():  # another process made it while this one waited
             return
-        if alone:
-            for left_over in folder.parent.glob(f"{folder.name}.part-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
+        files.remove_leftovers(folder.parent)
         log.info("making the embedded data set (%d clips) in %s", sum(counts.values()), folder)
-        part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
         try:
-            part.chmod(0o755)
-            _write(part, counts, seed, frames, size, workers)
-            (part / "arguments.json").write_text(json.dumps(arguments) + "\n")
-            try:
-                part.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else: without a lock, another process was faster with the same set
-                    raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            with files.filling(folder) as part:
+                _write(part, counts, seed, frames, size, workers)
+                (part / "arguments.json").write_text(json.dumps(arguments) + "\n")
+        except OSError:
+            if not folder.is_dir():  # else: without a lock, another process was faster with the same set
+                raise
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Holds the lock for as long as the process lives; False where there is none (the rename still holds)."""
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for the lock, and hold it in the block; the file system may know none (the rename still holds)."""
     with path.open("w") as handle:
-        yield _lock(handle)
-
-
-def _lock(handle: TextIO) -> bool:
-    try:
-        import fcntl  # not on every system
-
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except (ImportError, OSError):
-        return False
-    return True
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _write(folder: Path, counts: dict[str, int], seed: int, frames: int, size: int, workers: int) -> None:
     for name in CLASSES:
         (folder / name).mkdir()
-    with ThreadPoolExecutor(workers) as pool:  # drawing and encoding both spend their time outside of the GIL
+    pool = ThreadPoolExecutor(workers)  # drawing and encoding both spend their time outside of the GIL
+    try:
         for split_index, split in enumerate(SPLITS):
             groups = range(counts[split] // 2)
             rows = pool.map(
@@ -156,6 +141,8 @@ def _write(folder: Path, counts: dict[str, int], seed: int, frames: int, size: i
                 writer.writerow(("path", "label", "group", "split"))
                 for group, paths in zip(groups, rows, strict=True):
                     writer.writerows((*path, f"{split}_{group:04d}", split) for path in paths)
+    finally:
+        pool.shutdown(cancel_futures=True)  # a signal does not wait for the clips that are still to come
 
 
 def _write_twins(folder: Path, group: str, pair: int, key: list[int], frames: int, size: int) -> list[tuple[str, str]]:
@@ -181,12 +168,33 @@ def _read(folder: Path) -> Lists:
 
 
 def encode(path: Path, clip: NDArray[np.uint8]) -> None:
-    """Writes T,H,W,3 as H.264; one thread and no B-frames, so that the same clip gives the same bytes."""
-    options = {"crf": "18", "preset": "veryfast", "bf": "0", "g": "8", "threads": "1"}
+    """Write T,H,W,3 (H and W even) as lossless H.264.
+
+    Lossless, because x264's decisions may depend on the processor, and with them what a lossy file shows. Decoding
+    gives `to_yuv(clip)` whatever the encoder decided. Its fastest preset is also the fastest to decode.
+    """
+    options = {"qp": "0", "preset": "ultrafast", "bf": "0", "g": "8", "threads": "1"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(25), options=options)
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        for picture in clip:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for picture in to_yuv(clip):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
         container.mux(stream.encode())
+
+
+def to_yuv(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB T,H,W,3 → planar YUV T,H·3/2,W with colour at half size (BT.601, 16..235), in integers.
+
+    FFmpeg's own conversion rounds differently from processor to processor.
+    """
+    frames, height, width, _ = clip.shape
+    red, green, blue = np.moveaxis(clip.astype(np.int32), 3, 0)
+    y = ((66 * red + 129 * green + 25 * blue + 128) >> 8) + 16
+    blocks = frames, height // 2, 2, width // 2, 2
+    red, green, blue = (colour.reshape(blocks).sum(axis=(2, 4)) for colour in (red, green, blue))
+    u = ((-38 * red - 74 * green + 112 * blue + 512) >> 10) + 128
+    v = ((112 * red - 94 * green - 18 * blue + 512) >> 10) + 128
+    planes = [plane.reshape(frames, -1) for plane in (y, u, v)]
+    packed = np.concatenate(planes, axis=1).reshape(frames, height * 3 // 2, width)
+    return packed.astype(np.uint8)

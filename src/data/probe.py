@@ -93,7 +93,8 @@ def sample(keyframes: list[int], count: int) -> dict[int, int]:
     if count <= COMPARED:
         return {i: turn % 2 for turn, (start, end) in enumerate(runs) for i in range(start, end)}
     turns: dict[int, int] = {}
-    for turn, (start, end) in enumerate(runs[:: -(-len(runs) // RUNS)]):
+    step = max(1, -(-len(runs) // RUNS))
+    for turn, (start, end) in enumerate(runs[::step]):
         distance = 1
         while start + distance - 1 < end:  # close to the keyframe first, where seeking goes wrong
             turns[start + distance - 1] = turn % 2

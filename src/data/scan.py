@@ -15,14 +15,13 @@ import av
 from av.stream import Disposition
 
 from src.data import bitstream
-from src.data.container import missing_share
+from src.data.container import TRUNCATED, truncation
 from src.errors import UnreadableVideoError
 from src.text import first_line
 
 SEEKABLE = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")  # containers in which decord finds its way
 EIGHT_BITS = ("yuv420p", "yuvj420p")  # other pixels become other RGB in decord
 PLACEHOLDER = 8  # bytes; MPEG-4 packets up to this size stand for a frame that is elsewhere or was dropped
-TRUNCATED = 0.9  # a file of which less than this part is there has been cut off
 DECODER_ERRORS = (av.FFmpegError, OSError, IndexError, RuntimeError, ValueError)
 
 av.logging.set_level(av.logging.PANIC)
@@ -58,18 +57,13 @@ def open_stream(path: str) -> Iterator[tuple[Any, Any]]:
         UnreadableVideoError: there is no video stream.
     """
     with av.open("file:" + path) as container:
-        streams = moving(container)
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]  # cover art
         best: Any = container.streams.best("video")
         stream = best if best in streams else next(iter(streams), None)
         if stream is None:
             raise UnreadableVideoError(path, "it has no video stream")
         stream.thread_count = 1
         yield container, stream
-
-
-def moving(container: Any) -> list[Any]:
-    """The video streams that are no cover art."""
-    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
 def decoded(path: str, progress: Progress) -> Generator[Any, None, None]:
@@ -101,13 +95,10 @@ def judge(path: str, promised: int, progress: Progress) -> str | None:
     """
     done, error = progress.frames, progress.error
     if error and done < TRUNCATED * max(promised, progress.packets):
-        return f"damaged after {done} frames: {error}" if done else error
+        return truncation(path) or (f"damaged after {done} frames: {error}" if done else error)
     if not done:
         return "it holds no frame"
-    missing = missing_share(path)
-    if missing > 1 - TRUNCATED and not progress.packets >= TRUNCATED * promised > 0:
-        return f"truncated: {missing:.0%} of the file is missing"
-    return None
+    return None if progress.packets >= TRUNCATED * promised > 0 else truncation(path)
 
 
 @lru_cache(maxsize=100_000)
@@ -123,14 +114,14 @@ def scan(path: str, modified: int, bytes_: int) -> Scan:
     """
     with open_stream(path) as (container, stream):
         codec, promised, fps = stream.codec_context, stream.frames, float(stream.average_rate or 0)
-        name, single = container.format.name, len(container.streams.video) == 1
-        seekable = name in SEEKABLE and single and codec.name in bitstream.CODECS
+        name = container.format.name
+        seekable = name in SEEKABLE and codec.name in bitstream.CODECS and len(container.streams.video) == 1
         packets = _Packets(codec)
         for packet in _until_error(container.demux(stream)):
             if packet.size:
                 packets.add(packet)
-        counted = packets.number == promised or (not promised and not name.startswith("mov"))  # fragments, edit lists
-        plain = seekable and counted and packets.plain()
+        expected = promised if promised or name.startswith("mov") else packets.number  # fragments promise 0
+        plain = seekable and packets.number == expected and packets.plain()
         codec_name = codec.codec.canonical_name
     progress = Progress()
     frames = decoded(path, progress)

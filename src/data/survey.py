@@ -1,12 +1,10 @@
 """All videos of a data folder through the worker processes: the inventory, and flow where it is wanted."""
 
-import fcntl
 import json
 import os
 import socket
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,17 +12,17 @@ from typing import Any, Protocol
 
 from src import files
 from src.data import inventory
-from src.data.flow import flow_path, flow_root
+from src.data.flow import SPEC, flow_path, flow_root
 from src.data.inventory import Entry
-from src.data.make_flow import FlowSpec, FlowTask, algorithm, make_flow
+from src.data.make_flow import FlowSpec, FlowTask, algorithm, check_free, make_flow
 from src.data.probe import bad_entry, probe
 from src.data.video_files import files_below, is_video
 from src.data.workers import Failure, run_limited
 from src.errors import UserError
+from src.text import first_line, printable
 
 LOCK = ".prepare.lock"
 BAD_FILES = "bad_files.txt"
-SPEC = "flow.json"
 
 
 class Progress(Protocol):
@@ -42,35 +40,28 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
-    with _writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(file, 200, 0).decode(errors="replace").strip()
-            raise UserError(
-                f"{folder} is being prepared already ({holder}); wait until that is done, or end it"
-            ) from None
+    file = folder / LOCK
+    with ExitStack() as stack:
         with _writable(folder):
-            os.ftruncate(file, 0)
+            free = stack.enter_context(files.locked(file))
+        if not free:
+            holder = files.read_text(file).strip()
+            raise UserError(f"{folder} is being prepared already ({holder}); wait until that has ended, or end it")
+        with _writable(folder):
             started = datetime.now().astimezone().isoformat(timespec="seconds")
-            os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+            file.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}\n")
         yield
-    finally:
-        os.close(file)
 
 
 @contextmanager
 def _writable(folder: Path) -> Iterator[None]:
-    """The system's word on writing becomes one line with the mend."""
+    """An error of the file system becomes one line that says what to do."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}). What is done is kept: make room or get the "
-            "right to write and run the same command again; a tree that is read-only for good can be linked into "
+            f"{folder} cannot be written ({error.strerror or error}). Finished work is kept: make room or get the "
+            "permission to write and run the same command again; a folder that stays read-only can be linked into "
             "a folder of your own with cp -rs"
         ) from error
 
@@ -106,10 +97,12 @@ def take_stock(
             if name in older or not _settled(known.get(name), path, retry_bad):
                 todo.append((name, path))
         progress.start("decoding", len(videos), len(videos) - len(todo))
-        for (name, path), result in run_limited(probe, todo, workers, limit_s):
-            entry = bad_entry(name, path, result.reason) if isinstance(result, Failure) else result
-            journal.add(entry)
-            progress.advance(entry)
+        with closing(run_limited(probe, todo, workers, limit_s)) as results:
+            for (name, path), entry in results:
+                if isinstance(entry, Failure):
+                    entry = bad_entry(name, path, entry.reason)
+                journal.add(entry)
+                progress.advance(entry)
         bad = {name: entry.bad for name, entry in sorted(known.items()) if entry.bad}
         files.write_text(root / BAD_FILES, "".join(f"{printable(n)}\t{printable(r)}\n" for n, r in bad.items()))
     return known
@@ -143,43 +136,52 @@ def make_all_flow(
     algorithm(spec)  # fails here rather than in every worker
     folder = flow_root(root, spec.method)
     good = {name: path for name, path in videos.items() if not entries[name].bad and Path(path).is_file()}
-    _check_stems(good, spec)
+    good = _one_a_place(root, good, spec)
     with _writable(folder):
         _same_spec(folder, spec)
-        for left in folder.rglob(".*"):  # half-written, of a run that was cut off
-            if left.is_file() and left.name != LOCK:
-                left.unlink()
+        files.remove_leftovers(folder)
     with _writable(folder), inventory.journal(folder) as journal:
         known = journal.entries
         for name in set(known) - set(good):
             del known[name]
-
-        def settled(name: str, path: str) -> bool:
+        todo: list[FlowTask] = []
+        for name, path in good.items():
+            target = flow_path(root, name, spec.method, spec.form)
             entry = known.get(name)
-            there = entry is not None and (entry.bad or flow_path(root, name, spec.method, spec.form).exists())
-            return bool(there) and _settled(entry, path, retry_bad)
-
-        todo = [
-            FlowTask(name, path, str(root), entries[name].frames, spec)
-            for name, path in good.items()
-            if not settled(name, path)
-        ]
+            if entry is not None and (entry.bad or target.exists()) and _settled(entry, path, retry_bad):
+                continue
+            check_free(target)
+            todo.append(FlowTask(name, path, str(root), entries[name].frames, spec))
         progress.start("flow", len(good), len(good) - len(todo))
-        for task, result in run_limited(make_flow, todo, workers, limit_s):
-            entry = bad_entry(task.name, task.path, result.reason) if isinstance(result, Failure) else result
-            journal.add(entry)
-            progress.advance(entry)
+        try:
+            with closing(run_limited(make_flow, todo, workers, limit_s)) as results:
+                for task, made in results:
+                    if isinstance(made, Failure):
+                        made = bad_entry(task.name, task.path, made.reason)
+                    journal.add(made)
+                    progress.advance(made)
+        finally:
+            files.remove_leftovers(folder)  # of workers that were ended
     return known
 
 
-def _check_stems(videos: Iterable[str], spec: FlowSpec) -> None:
-    """Frame folders are called like the videos without their ending."""
-    twice = [stem for stem, n in Counter(name.rpartition(".")[0] for name in videos).items() if n > 1]
-    if spec.form == "frames" and twice:
-        raise UserError(
-            f"{len(twice)} videos differ in their ending only (the first is {twice[0]}), and flow.format=frames "
-            "would mix them up; rename them, or take flow.format=video"
-        )
+def _one_a_place(root: Path, videos: dict[str, str], spec: FlowSpec) -> dict[str, str]:
+    """One name for each place where flow is written: a video may be known by several spellings of its path.
+
+    Raises:
+        UserError: the flow of different videos would be written to one place.
+    """
+    first: dict[Path, str] = {}
+    for name, path in videos.items():
+        other = first.setdefault(flow_path(root, name, spec.method, spec.form), name)
+        if not Path(path).samefile(videos[other]):
+            raise UserError(
+                f"{printable(other)} and {printable(name)} would have their flow in one place"
+                + (" with flow.format=frames, which leaves endings out" if spec.form == "frames" else "")
+                + "; rename one of them"
+                + (", or use flow.format=video" if spec.form == "frames" else "")
+            )
+    return {name: videos[name] for name in first.values()}
 
 
 def _same_spec(folder: Path, spec: FlowSpec) -> None:
@@ -189,15 +191,15 @@ def _same_spec(folder: Path, spec: FlowSpec) -> None:
     if not file.is_file():
         files.write_json(file, wanted)
         return
-    there = json.loads(file.read_text())
+    try:
+        there = json.loads(files.read_text(file))
+        if not isinstance(there, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({first_line(error)}); remove it to make all flow anew") from error
     differing = sorted(key for key in wanted if there.get(key) != wanted[key])
     if differing:
         raise UserError(
             f"{folder} holds flow made with other settings ({', '.join(differing)}: see {SPEC} there); remove the "
-            "folder, keep the settings, or give flow.method=NAME for a folder of its own"
+            "folder, keep its settings, or give flow.method=NAME for a separate folder"
         )
-
-
-def printable(text: str | None) -> str:
-    """One line, whatever bytes a file name holds."""
-    return (text or "").encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\t", "\\t")

@@ -60,7 +60,7 @@ def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
             return video
         if entry.bad or Path(video.path).is_dir():  # what the authors' lists say of frame folders counts
             return None if entry.bad else video
-        return replace(video, frames=entry.frames)
+        return replace(video, frames=entry.frames, in_order=bool(entry.in_order))
 
     checked = replace(_each(lists, count), left_out=tuple(bad))
     for side in ("train", "test"):

@@ -1,20 +1,24 @@
-"""Work on files that may hang or crash whoever opens them: processes with a time limit, replaced when lost."""
+"""Work on files that may hang or crash whatever opens them: processes with a time limit, replaced when lost."""
 
 import errno
 import math
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from src.errors import UserError
+from src.signals import SIGNALS, held
 
-GRACE_S = 5  # a worker whose parent is gone ends itself this long after its limit
+GRACE_S = 5  # a worker that its parent does not end ends itself this long after its limit
 MEMORY = 4 << 30  # bytes that one task may take
 PRELOADED = ["src.data.survey", "hydra", "rich.progress"]  # what src.prepare and its tasks import
 STARTS = 3  # times in a row that a worker may die before it is ready for work
@@ -37,8 +41,12 @@ def run_limited(
     workers: int,
     limit_s: float,
     memory: int = MEMORY,
-) -> Iterator[tuple[Task, Result | Failure]]:
+) -> Generator[tuple[Task, Result | Failure], None, None]:
     """Yield (task, result) as tasks end, in any order; a task that hangs, crashes or raises yields a Failure.
+
+    Close the generator (`contextlib.closing`) to end the workers early. They end with this process however it ends,
+    and signals to the whole process group are this process's to answer: a worker that obeyed them would look as if
+    its video had killed it.
 
     Args:
         function: importable by name; it and its tasks and results are pickled.
@@ -65,7 +73,8 @@ def run_limited(
     try:
         while True:
             while more() and len(crew) < workers:
-                crew.append(_Worker(function, limit_s, memory))
+                with held():  # no worker is started and forgotten
+                    crew.append(_Worker(function, limit_s, memory))
             if not crew:
                 return
             now = time.monotonic()
@@ -155,27 +164,32 @@ def _death(exitcode: int) -> str:
 
 def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, memory: int) -> None:
     """A worker's life: one task after the other until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent ends its workers
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
     if pages is not None:
         most = pages * resource.getpagesize() + memory
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-    pipe.send(_Ready())
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # the parent is gone
+        pipe.send(_Ready())
+        while True:
             task = pipe.recv()
-        except (EOFError, OSError):
-            return
-        signal.alarm(math.ceil(limit_s) + GRACE_S)
-        answer = _attempt(function, task, memory)
-        signal.alarm(0)
-        try:
+            signal.alarm(math.ceil(limit_s) + GRACE_S)
+            answer = _attempt(function, task, memory)
+            signal.alarm(0)
             pipe.send(answer)
-        except OSError:
-            return
+
+
+def _end_with_parent() -> None:
+    """End this process, in the middle of a video or not, as soon as its parent no longer exists."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
@@ -192,5 +206,5 @@ def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
                 "make room and run the same command again"
             )
         return Failure(f"{type(error).__name__}: {error}")
-    except Exception as error:  # whatever it is, it is this file's
+    except Exception as error:  # whatever it is, this file caused it
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -1,7 +1,13 @@
-"""Parameters and operations of a network."""
+"""Parameters and operations of a network, part by part, as the paper counts them.
 
+Counts follow from shapes alone, so that a batch of no clips is enough: no layer has anything to compute then.
+"""
+
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,19 +37,19 @@ class Cost:
 
 
 def measure(recognizer: Recognizer, clip: Tensor) -> dict[str, Cost]:
-    """The cost of each of PARTS for one normalised clip (1, C, T, H, W); both may be on `meta`."""
+    """The cost of each of PARTS for one of the normalised clips (N, C, T, H, W); N may be 0."""
     costs: dict[str, Cost] = defaultdict(Cost)
     handles = []
+
+    def count(part: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        macs = multiply_accumulates(module, inputs, output)
+        costs[part] += Cost(macs=macs, operations=macs + other_operations(module, output))
+
     for name, module in recognizer.named_modules():
         part = part_of(name)
         params = sum(p.numel() for p in module.parameters(recurse=False))
         costs[part] += Cost(params=params)
-
-        def count(module: nn.Module, inputs: Any, output: Any, part: str = part) -> None:
-            macs = multiply_accumulates(module, inputs, output)
-            costs[part] += Cost(macs=macs, operations=macs + other_operations(module, output))
-
-        handles.append(module.register_forward_hook(count))
+        handles.append(module.register_forward_hook(partial(count, part)))
     training = recognizer.training
     with torch.no_grad():
         recognizer.eval()(clip)
@@ -64,28 +70,33 @@ def part_of(name: str) -> str:
 
 
 def multiply_accumulates(module: nn.Module, inputs: Any, output: Any) -> int:
-    """Those of this module's own weights in one call."""
+    """The multiply-accumulates of one call that use this module's own weights, for one clip."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return int(output.numel() * module.weight[0].numel())
+        return _size(output) * module.weight[0].numel()
     if isinstance(module, nn.Linear):
-        return int(output.numel() * module.in_features)
-    if isinstance(module, nn.MultiheadAttention):  # its output projection is never called as a module
-        return int(inputs[0].shape[:2].numel() * 4 * module.embed_dim**2)
+        return _size(output) * module.in_features
+    if isinstance(module, nn.MultiheadAttention):  # never calls its output projection as a module
+        return int(inputs[0].shape[1] * 4 * module.embed_dim**2)  # (N, T + 1, C)
     if isinstance(module, nn.LSTM):
-        steps = inputs[0].shape[:2].numel()
-        return int(steps * sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight")))
+        weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
+        return int(inputs[0].shape[1] * weights)  # (N, T, C)
     return 0
 
 
 def other_operations(module: nn.Module, output: Any) -> int:
-    """What the paper counts beside multiply-accumulates."""
+    """What the paper counts beside multiply-accumulates, for one clip."""
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        return int(2 * output.numel())
+        return 2 * _size(output)
     if isinstance(module, nn.ReLU) or type(module) is nn.MaxPool3d:
-        return int(output.numel())
+        return _size(output)
     return 0
 
 
-def total(parts: dict[str, Cost]) -> Cost:
+def _size(output: Tensor) -> int:
+    """Values of one clip, without the batch dimension."""
+    return math.prod(output.shape[1:])
+
+
+def total(parts: Mapping[str, Cost]) -> Cost:
     """The sum over all parts."""
     return sum(parts.values(), Cost())

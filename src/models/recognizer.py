@@ -1,34 +1,24 @@
 """The whole network: backbone → feature maps → fusion and temporal head → dropout → classifier."""
 
 from collections.abc import Sequence
-from typing import Protocol, Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from src.models.backbones.backbone import Backbone
 from src.models.pooling.fusion import FUSIONS, HeadMaker
-
-
-class Backbone(Protocol):
-    """What a backbone offers: a module that gives one feature map per pathway and declares their sizes."""
-
-    channels: tuple[int, ...]
-
-    def lengths(self, frames: int) -> tuple[int, ...]:
-        """Time steps of each pathway's last feature map for a clip of `frames` frames."""
-
-    def __call__(self, clip: Tensor) -> tuple[Tensor, ...]:
-        """Normalised clip (N, C, T, H, W) → feature maps (N, Ci, Ti, Hi, Wi)."""
 
 
 class Recognizer(nn.Module):
     """Clips in, class scores out.
 
-    backbone: see `Backbone`.
     head: called as `head(channels=…, length=…)` once per pathway (fusion="late") or once (fusion="early").
     frames: length T of the clips; heads have weights per time step.
     dropout: rate in front of the classifier.
     mean, std: per input channel, on a 0..1 scale; uint8 clips are normalised with them, on the device.
+
+    Raises ValueError for arguments that do not go together.
     """
 
     mean: Tensor
@@ -36,7 +26,7 @@ class Recognizer(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         head: HeadMaker,
         *,
         fusion: str,
@@ -48,13 +38,12 @@ class Recognizer(nn.Module):
     ) -> None:
         super().__init__()
         if fusion not in FUSIONS:
-            raise ValueError(f"fusion={fusion} does not exist, {' and '.join(FUSIONS)} do")
+            raise ValueError(f"unknown fusion '{fusion}'; choose {' or '.join(FUSIONS)}")
         if num_classes < 1:
-            raise ValueError(f"num_classes={num_classes} does not work, it takes at least 1")
+            raise ValueError(f"num_classes={num_classes} must be at least 1")
         self.memory_format = torch.contiguous_format
         self.backbone = backbone
-        declared = cast(Backbone, backbone)
-        self.pooling = FUSIONS[fusion](head, declared.channels, declared.lengths(frames))
+        self.pooling = FUSIONS[fusion](head, backbone.channels, backbone.lengths(frames))
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.pooling.out_channels, num_classes)
         nn.init.xavier_uniform_(self.classifier.weight)
@@ -93,4 +82,4 @@ class Recognizer(nn.Module):
         if clip.dtype != torch.uint8:
             raise ValueError(f"a clip is uint8 or normalised floating point, not {clip.dtype}")
         clip = clip.to(self.mean.dtype, memory_format=self.memory_format)
-        return torch.addcmul(-self.mean / self.std, clip, 1 / (255 * self.std))  # the same in one pass
+        return torch.addcmul(-self.mean / self.std, clip, 1 / (255 * self.std))  # the same, in one pass

@@ -8,10 +8,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from src.reports.runs import Curves
 from src.reports.tables import number
+from src.runs.folder import Curves
 
 COLOURS = 8  # --c0 … --c7 in page.css; more rows than that repeat them with other dashes
+
+FINEST = 1e-6  # what axes tell apart, relative to their values
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def band(curves: Sequence[Curves], metric: str) -> Band | None:
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers from at or below `low` to at or above `high`, about `wanted` of them."""
     span = high - low or abs(high) or 1.0
+    span = max(span, FINEST, FINEST * abs(low), FINEST * abs(high))
     raw = span / wanted
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import UserError
-from src.reports.rows import Line, say
+from src.reports.lines import Line, key_label
 from src.reports.statistics import Key, bootstrap, holm, sign_test
 
 
@@ -53,7 +53,7 @@ def compare(first: Line, second: Line) -> Comparison:
         try:
             names, change = paired(first, second, key)
         except UserError as error:
-            notes.append(f"{say(key)}: {error}")
+            notes.append(f"{key_label(key)}: {error}")
             continue
         differences[key] = dict(zip(names, change.tolist(), strict=True))
         only_first += int((change < 0).sum())
@@ -88,12 +88,12 @@ def paired(first: Line, second: Line, key: Key) -> tuple[list[str], NDArray[np.i
         UserError: score files that are missing, of other lists, or that disagree on classes or labels.
     """
     if first.results[key].runs[0].lists != second.results[key].runs[0].lists:
-        raise UserError("other lists of videos")
+        raise UserError("different lists of videos")
     a, b = first.results[key].scores, second.results[key].scores
     if a is None or b is None:
         raise UserError("no readable scores")
     if a.classes != b.classes:
-        raise UserError("the score files have other lists of classes")
+        raise UserError("the score files have different classes")
     place = {name: i for i, name in enumerate(b.videos)}
     rows = [i for i, name in enumerate(a.videos) if name in place]
     order = [place[a.videos[i]] for i in rows]
@@ -127,14 +127,13 @@ def against_first(lines: Sequence[Line]) -> list[Comparison]:
         base = next((other for other in lines[:i] if line.condition and other.condition == line.condition), None)
         if base is not None:
             pairs.append((base, line))
-    return correct([compare(a, b) for a, b in pairs])
+    return apply_holm([compare(a, b) for a, b in pairs])
 
 
-def correct(comparisons: list[Comparison]) -> list[Comparison]:
+def apply_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Fill in the corrected p-values."""
-    made = [c for c in comparisons if c.made]
-    corrected = dict(zip(map(id, made), holm([c.p for c in made]), strict=True))
-    return [replace(c, p_holm=corrected.get(id(c), c.p_holm)) for c in comparisons]
+    corrected = iter(holm([c.p for c in comparisons if c.made]))
+    return [replace(c, p_holm=next(corrected)) if c.made else c for c in comparisons]
 
 
 def pick(lines: Sequence[Line], wanted: str) -> list[tuple[Line, Line]]:

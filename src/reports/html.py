@@ -1,7 +1,7 @@
 """A report as one page that needs nothing else: styles and charts inline, no script, no link but to run folders."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -10,18 +10,20 @@ from urllib.parse import quote
 import numpy as np
 
 from src.reports import charts
-from src.reports.rows import Line, Result, say
+from src.reports.lines import Line, Result, key_label
+from src.reports.report import Report
 from src.reports.runs import Run
-from src.reports.tables import TEXT_COLUMNS, Report, main_table, number, pair_table
+from src.reports.tables import DAGGER, DASH, TEXT_COLUMNS, main_table, number, pair_table
+from src.text import printable
 
 CSS = Path(__file__).with_name("page.css")
-# metric → title, unit, factor
-CURVES = {
-    "val/top1": ("Validation top-1", " %", 1.0),
-    "val/loss": ("Validation loss", "", 1.0),
-    "train/loss": ("Training loss", "", 1.0),
-    "train/top1": ("Training top-1", " %", 100.0),
+CURVES = {  # metric → title, unit
+    "val/top1": ("Validation top-1", " %"),
+    "val/loss": ("Validation loss", ""),
+    "train/loss": ("Training loss", ""),
+    "train/top1": ("Training top-1", " %"),
 }
+MOST_CLASSES = 1000  # of a confusion matrix that is drawn
 
 
 def page(report: Report, folder: Path) -> str:
@@ -41,7 +43,7 @@ def page(report: Report, folder: Path) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(report.title)}</title><style>{CSS.read_text()}</style></head>"
+        f"<title>{escape(report.title)}</title><style>{CSS.read_text(encoding='utf-8')}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>\n"
     )
 
@@ -67,7 +69,7 @@ def _dots(report: Report) -> str:
     rows = []
     for line in report.lines:
         summary = line.summary()
-        values = [r.metrics["top1"] for r in line.results.values() if "top1" in r.metrics]
+        values = [result.metrics["top1"] for result in line.results.values() if "top1" in result.metrics]
         mean, sd = (summary.mean, summary.sd) if summary else (None, None)
         rows.append(charts.Dot(line.title, mean, sd, values, line.paper if line.official else None))
     chart = charts.dots(rows)
@@ -113,21 +115,21 @@ def _pairs(report: Report) -> str:
 
 
 def _curves(lines: Sequence[Line]) -> str:
+    """A chart for each metric, of the lines that are not sums of two streams."""
     single = {i: line for i, line in enumerate(lines) if all(len(r.runs) == 1 for r in line.results.values())}
     names = [line.title for line in lines]
     parts = []
-    for metric, (title, unit, factor) in CURVES.items():
+    for metric, (title, unit) in CURVES.items():
         bands = {}
         for i, line in single.items():
-            curves = [{metric: {e: factor * v for e, v in run.curves.get(metric, {}).items()}} for run in line.runs]
-            if (band := charts.band(curves, metric)) and band.mean:
+            band = charts.band([run.curves for run in line.runs], metric)
+            if band and band.mean:
                 bands[i] = band
         if bands:
             parts.append(f"<div><h3>{title}{unit}</h3>{charts.lines(bands, names, unit, title)}</div>")
     if not parts:
         return ""
-    shown = [i for i, line in single.items() if line.runs]
-    legend = "".join(f"<span>{_key(i)}{escape(names[i])}</span>" for i in shown)
+    legend = "".join(f"<span>{_key(i)}{escape(names[i])}</span>" for i, line in single.items() if line.runs)
     charted = f'<div class="grid2">{"".join(parts)}</div><p class="legend">{legend}</p>'
     return _section(
         "Curves", charted + '<p class="legend">line: mean over a row\'s runs; shade: lowest to highest run</p>'
@@ -137,21 +139,18 @@ def _curves(lines: Sequence[Line]) -> str:
 def _confusions(lines: Sequence[Line]) -> str:
     parts = []
     for index, line in enumerate(lines):
-        scores = [r.scores for r in line.results.values()]
-        read = [s for s in scores if s is not None and s.videos]
+        scores = [result.scores for result in line.results.values()]
+        read = [s for s in scores if s is not None and len(s.classes) <= MOST_CLASSES]
         same = [s for s in read if s.classes == read[0].classes]
         if not same:
             continue
         counts = np.sum([s.confusion() for s in same], axis=0)
-        classes = same[0].classes
+        classes = [printable(name) for name in same[0].classes]
         chart = charts.confusion(counts, classes, index)
-        small = len(classes) <= 12
-        heading = f"<h3>{_key(index)}{escape(line.title)}</h3>"
-        parts.append(
-            f"<div>{heading}{chart}</div>"
-            if small
-            else f"<details><summary>{escape(line.title)}</summary>{chart}</details>"
-        )
+        if len(classes) <= 12:
+            parts.append(f"<div><h3>{_key(index)}{escape(line.title)}</h3>{chart}</div>")
+        else:
+            parts.append(f"<details><summary>{escape(line.title)}</summary>{chart}</details>")
     if not parts:
         return ""
     note = '<p class="legend">rows: true class; columns: predicted; summed over a row\'s runs, % of the true class</p>'
@@ -163,7 +162,7 @@ def _runs(lines: Sequence[Line], folder: Path) -> str:
     for line in lines:
         for result in line.results.values():
             links = " + ".join(_link(run, folder) for run in result.runs)
-            cells = [escape(line.title), escape(say(result.key)), links, *_outcome(result)]
+            cells = [escape(line.title), escape(key_label(result.key)), links, *_outcome(result)]
             styled = (f'<td class="{"left" if i < 3 else ""}">{cell}</td>' for i, cell in enumerate(cells))
             rows.append(f"<tr>{''.join(styled)}</tr>")
     if not rows:
@@ -175,16 +174,17 @@ def _runs(lines: Sequence[Line], folder: Path) -> str:
 
 
 def _outcome(result: Result) -> list[str]:
-    metrics: Callable[[str], str] = lambda name: number(result.metrics.get(name))  # noqa: E731
-    best = [(run.results.get("best") or {}).get("epoch") for run in result.runs]
-    tested = result.runs[0].results.get("tested")
-    epochs = " + ".join("–" if epoch is None else str(epoch) for epoch in best)
-    return [metrics("top1"), metrics("top5"), metrics("mean_class"), epochs, str(tested or "–")]
+    metrics = [number(result.metrics.get(name)) for name in ("top1", "top5", "mean_class")]
+    if result.diverged:
+        metrics[0] += DAGGER
+    epochs = [str(run.results.best.epoch + 1) if run.results.best else DASH for run in result.runs]
+    return [*metrics, " + ".join(epochs), str(result.runs[0].results.tested)]
 
 
 def _link(run: Run, folder: Path) -> str:
-    name = escape(run.folder.name)
-    if run.config is None:
+    """A link to the configuration, for people to read; its name alone where the file is gone."""
+    name = escape(printable(run.folder.path.name))
+    if not run.folder.config.is_file():
         return name
-    address = quote(os.path.relpath(run.folder / "config.yaml", folder))
+    address = quote(os.fsencode(os.path.relpath(run.folder.config, folder)))
     return f'<a href="{address}">{name}</a>'

@@ -2,8 +2,8 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -11,61 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from src.reports.comparisons import Comparison
-from src.reports.rows import METRICS, Line
+from src.reports.lines import METRICS, Line
+from src.reports.report import Report
+from src.text import PLAIN_WIDTH, printable
 
 DASH = "–"
-
-
-@dataclass
-class Report:
-    """Everything that is said of one experiment."""
-
-    name: str
-    title: str
-    lines: list[Line]
-    comparisons: list[Comparison] = field(default_factory=list)
-
-    @property
-    def conditions(self) -> list[str]:
-        """Every protocol and data set that occurs."""
-        return list(dict.fromkeys(str(line.condition) for line in self.lines if line.condition))
-
-    @property
-    def subtitle(self) -> str:
-        """The one condition, where there is one."""
-        return self.conditions[0] if len(self.conditions) == 1 else ""
-
-    @property
-    def missing(self) -> list[tuple[str, list[str]]]:
-        """Rows with runs that have no result yet."""
-        return [(line.name, line.missing) for line in self.lines if line.missing]
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader must know of the numbers, in whole sentences; problems last."""
-        said = []
-        if any(line.summary() for line in self.lines):
-            said.append(
-                "Top-1 in %: mean over splits of the mean over seeds, ± standard deviation over all n runs "
-                "(± seeds: within a split; ± splits: of the splits' means)."
-            )
-        other = [line.name for line in self.lines if line.paper and line.summary() and not line.official]
-        if other:
-            said.append(
-                "No difference to the paper where the test videos are not the whole published list: "
-                f"{', '.join(dict.fromkeys(other))}."
-            )
-        if any(c.made for c in self.comparisons):
-            said.append(
-                "Comparisons: second row minus first, paired by split, seed and video; 95 % bootstrap interval "
-                "over videos; McNemar's exact test, all judgements of one video flipping together, and its p after "
-                "Holm's correction for the number of comparisons. Only first, only second: what only this row got "
-                "right, over all runs."
-            )
-        problems = [p for line in self.lines for p in line.problems]
-        problems += [p for line in self.lines for run in line.runs for p in run.problems]  # scores are read late
-        problems += [f"{c.second} against {c.first}: {c.note}" for c in self.comparisons if c.made and c.note]
-        return [*said, *dict.fromkeys(problems)]
+DAGGER = " †"  # behind the top-1 of a line with a run that diverged
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -84,7 +35,8 @@ def _ours(line: Line) -> str:
     summary = line.summary()
     if summary is None:
         return DASH
-    return number(summary.mean) + (f" ± {number(summary.sd)}" if summary.sd is not None else "")
+    deviation = f" ± {number(summary.sd)}" if summary.sd is not None else ""
+    return number(summary.mean) + deviation + (DAGGER if line.diverged else "")
 
 
 def _count(line: Line) -> str:
@@ -110,6 +62,8 @@ def _sources(name: str) -> Callable[[Line], str]:
     return of
 
 
+CONDITION = "protocol · data"
+ALWAYS = ("row", "top-1 %", "n")  # columns that are never left out
 Columns = list[tuple[str, Callable[[Line], str]]]
 COLUMNS: Columns = [
     ("row", lambda line: line.name),
@@ -123,7 +77,7 @@ COLUMNS: Columns = [
     ("paper's M", lambda line: number(line.expected.get("params"))),
     ("operations G", lambda line: _billions(line.cost.operations) if line.cost else DASH),
     ("paper's G", lambda line: number(line.expected.get("operations"))),
-    ("protocol · data", lambda line: str(line.condition or DASH)),
+    (CONDITION, lambda line: str(line.condition or DASH)),
     ("missing", lambda line: str(len(line.missing)) if line.missing else DASH),
 ]
 PAIR_COLUMNS: list[tuple[str, Callable[[Comparison], str]]] = [
@@ -139,19 +93,18 @@ PAIR_COLUMNS: list[tuple[str, Callable[[Comparison], str]]] = [
     ("runs", lambda c: str(c.pairs)),
     ("videos", lambda c: str(c.videos)),
 ]
-TEXT_COLUMNS = {"row", "protocol · data", "first", "second"}
+TEXT_COLUMNS = {"row", CONDITION, "first", "second"}
 
 
 def main_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Headings and rows; a column that says nothing is left out, the condition's where all lines share it."""
     rows = [[of(line) for _, of in COLUMNS] for line in report.lines]
-    kept = [
-        i
-        for i, (title, _) in enumerate(COLUMNS)
-        if title in ("row", "top-1 %", "n")
-        or (any(row[i] != DASH for row in rows) and not (title == "protocol · data" and report.subtitle))
-    ]
-    return [COLUMNS[i][0] for i in kept], [[row[i] for i in kept] for row in rows]
+    kept = []
+    for column, (title, _) in enumerate(COLUMNS):
+        is_shared = title == CONDITION and report.subtitle
+        if title in ALWAYS or (not is_shared and any(row[column] != DASH for row in rows)):
+            kept.append(column)
+    return [COLUMNS[column][0] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
 def pair_table(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[str]]]:
@@ -164,8 +117,7 @@ def terminal(report: Report) -> RenderableType:
     parts: list[RenderableType] = [_rich(report.title, report.subtitle, *main_table(report))]
     if report.comparisons:
         parts.append(_rich("Paired tests", "", *pair_table(report.comparisons)))
-    for name, runs in report.missing:
-        parts.append(Text(f"missing  {name}: {', '.join(runs)}", style="yellow"))
+    parts += [Text(f"missing  {text}", style="yellow") for text in _missing(report)]
     parts += [Text(note, style="dim") for note in report.notes]
     return Group(*parts)
 
@@ -179,43 +131,68 @@ def _rich(title: str, caption: str, head: list[str], rows: list[list[str]]) -> T
     return table
 
 
-def plain(report: Report, width: int = 160) -> str:
+def plain(report: Report) -> str:
     """The terminal's table as text."""
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(terminal(report))
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    text = io.StringIO()
+    Console(file=text, width=PLAIN_WIDTH, color_system=None).print(terminal(report))
+    return text.getvalue()
 
 
 def markdown(report: Report) -> str:
     """GitHub's tables."""
-    parts = [f"## {report.title}", ""]
+    parts = [f"## {escape_markdown(report.title)}", ""]
     if report.subtitle:
         parts += [report.subtitle, ""]
     parts += _pipes(*main_table(report))
     if report.comparisons:
         parts += ["", "### Paired tests", "", *_pipes(*pair_table(report.comparisons))]
     if report.missing:
-        parts += ["", "### Missing", "", *(f"- {name}: {', '.join(runs)}" for name, runs in report.missing)]
+        parts += ["", "### Missing", "", *map(_item, _missing(report))]
     if report.notes:
-        parts += ["", *(f"- {note}" for note in report.notes)]
+        parts += ["", *map(_item, report.notes)]
     return "\n".join(parts) + "\n"
+
+
+def _missing(report: Report) -> list[str]:
+    return [f"{name}: {', '.join(runs)}" for name, runs in report.missing]
+
+
+def _item(text: str) -> str:
+    return f"- {escape_markdown(text)}"
 
 
 def _pipes(head: list[str], rows: list[list[str]]) -> list[str]:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 
     rule = "|" + "|".join(":---" if name in TEXT_COLUMNS else "---:" for name in head) + "|"
     return [line(head), rule, *map(line, rows)]
 
 
+MARKDOWN = re.compile(r"[\\|`*]|<(?=[A-Za-z/!?])|(?<=\])\(")  # what would be taken for markup, in names too
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return MARKDOWN.sub(lambda match: f"\\{match[0]}", text)
+
+
 def comma_separated(report: Report) -> str:
     """One line a table line, full precision, every metric; nothing is left out or joined."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(_record(report, report.lines[0])) if report.lines else [], lineterminator="\n")
+    records = [_record(report, line) for line in report.lines]
+    writer = csv.DictWriter(text, list(records[0]) if records else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_record(report, line) for line in report.lines)
+    for record in records:
+        writer.writerow({name: _cell(value) for name, value in record.items()})
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A value as a spreadsheet takes it: a text that it would compute as a formula gets an apostrophe in front."""
+    if not isinstance(value, str):
+        return value
+    return "'" + printable(value) if value.startswith(("=", "+", "-", "@")) else printable(value)
 
 
 def _record(report: Report, line: Line) -> dict[str, Any]:
@@ -226,7 +203,7 @@ def _record(report: Report, line: Line) -> dict[str, Any]:
         "experiment": report.name,
         "row": line.name,
         "protocol": condition.protocol if condition else None,
-        "data": f"{condition.data} {condition.label_of_data}".strip() if condition else None,
+        "data": f"{condition.data} {condition.lists}".strip() if condition else None,
         "n": top1.n if top1 else 0,
         "splits": top1.splits if top1 else 0,
         **{metric: round(s.mean, 4) if s else None for metric, s in summaries.items()},
@@ -239,6 +216,7 @@ def _record(report: Report, line: Line) -> dict[str, Any]:
         "operations": line.cost.operations if line.cost else None,
         "paper_operations_billions": line.expected.get("operations"),
         "missing": "; ".join(line.missing),
+        "diverged": "; ".join(line.diverged),
         "folders": "; ".join(str(run.folder) for run in line.runs),
     }
 
@@ -255,16 +233,18 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "<": "$<$",
     ">": "$>$",
     "|": "$|$",
+    "†": r"$\dagger$",
 }
 
 
 def latex(report: Report) -> str:
     r"""`table` environments with booktabs' rules; needs \usepackage{booktabs}."""
     caption = report.title + (f" ({report.subtitle})" if report.subtitle else "")
-    parts = [_tabular(caption, f"tab:{report.name}", *main_table(report))]
+    label = "tab:" + re.sub(r"[^\w-]", "-", report.name, flags=re.ASCII)
+    parts = [_tabular(caption, label, *main_table(report))]
     if report.comparisons:
-        parts.append(_tabular("Paired tests", f"tab:{report.name}-pairs", *pair_table(report.comparisons)))
-    notes = [f"% missing: {name}: {', '.join(runs)}" for name, runs in report.missing]
+        parts.append(_tabular("Paired tests", f"{label}-pairs", *pair_table(report.comparisons)))
+    notes = [f"% missing: {text}" for text in _missing(report)]
     return "\n".join([*notes, *(f"% {note}" for note in report.notes), *parts])
 
 

@@ -29,6 +29,8 @@ from src.runs.records import DataRecord, ErrorRecord, Results, RunRecord
 
 SWEEPS = OUTPUTS / "sweeps"
 RUNS = OUTPUTS / "runs"  # of sweeps: named by what defines the run
+LAST_EPOCH = 1e9  # what a damaged file says beyond it is left out
+LARGEST_CURVES = 256 << 20  # bytes of a file of curves; a larger one is not read
 Curves = dict[str, dict[int, float]]  # metric → epoch (from 0) → value
 
 
@@ -120,26 +122,29 @@ class RunFolder:
     def state(self) -> State:
         """Where the run stands. Reads small files only, and writes nothing."""
         try:
-            results = self.read_results()
-            if results is not None:
-                top1 = (results.metrics or {}).get("top1")
-                return State("finished", "" if top1 is None else f"top-1 {top1:.2f} %")
-            running = files.is_locked(self.lock)
-            error = None if running else records.read(self.error, ErrorRecord)
-        except (UserError, OSError) as reason:
-            return State("damaged", str(reason))
+            return self._state()
+        except (UserError, OSError, ValueError) as error:  # ValueError: a path that no file can have
+            return State("damaged", str(error))
+
+    def _state(self) -> State:
+        results = self.read_results()
+        if results is not None:
+            top1 = (results.metrics or {}).get("top1")
+            return State("finished", "" if top1 is None else f"top-1 {top1:.2f} %")
+        if files.is_locked(self.lock):
+            return State("running", f"{self.epochs_done()} epochs done")
+        error = records.read(self.error, ErrorRecord)
         if error is not None:
             return State("crashed", error.message)
-        if not running and not self.run.is_file():
+        if not self.run.is_file():
             return State("missing")
-        return State("running" if running else "interrupted", f"{self.epochs_done()} epochs done")
+        return State("interrupted", f"{self.epochs_done()} epochs done")
 
     def epochs_done(self) -> int:
-        """Epochs whose curves are written; 0 without a last checkpoint to go on from."""
+        """Epochs that were trained to their end; 0 without a last checkpoint to go on from."""
         if not self.last.is_file():
             return 0
-        epochs = [max(points) for points in self.curves().values() if points]
-        return 1 + max(epochs, default=-1)
+        return 1 + max(self.curves().get("train/loss_epoch", {}), default=-1)
 
     def curves(self) -> Curves:
         """What was logged; of an epoch that was done twice the later values count. Damaged lines are left out."""
@@ -148,7 +153,7 @@ class RunFolder:
             for line in _rows(file):
                 epoch = line.pop("epoch", None)
                 for name, value in line.items():
-                    if epoch is not None and name != "step":
+                    if epoch is not None and 0 <= epoch < LAST_EPOCH and name != "step":
                         curves.setdefault(name, {})[int(epoch)] = value
         return curves
 
@@ -173,6 +178,8 @@ def _version(file: Path) -> int:
 def _rows(file: Path) -> Iterator[dict[str, float]]:
     """The lines of a CSV file of numbers, without a last line that a kill cut off and cells that are not numbers."""
     try:
+        if not file.is_file() or file.stat().st_size > LARGEST_CURVES:  # a pipe in its place would be waited on
+            return
         with file.open(newline="", **files.ENCODING) as stream:
             whole = (line for line in stream if line.endswith("\n"))
             for row in csv.DictReader(whole):

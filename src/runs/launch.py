@@ -4,8 +4,8 @@ Lightning would start them by running the command line again. Under a sweep that
 rank, and ranks could end up with different hyper-parameters; here every rank is handed the one resolved configuration.
 Where torchrun or SLURM has started the ranks already, this process is one of them.
 
-Processes are forked from a server that has imported everything and has touched no device, so that the second job of a
-sweep starts at once. Each gets the environment of the command as it is now, and none outlives the command.
+Processes are forked from a server that has imported everything (src/runs/process_server.py), so that the second job of
+a sweep starts at once. None outlives the command.
 """
 
 import importlib
@@ -15,20 +15,20 @@ import signal
 import socket
 import sys
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.config import ROOT
 from src.errors import UsageError, UserError
-from src.files import process_exists
 from src.runs.folder import RunFolder
-from src.runs.ranks import STARTED_HERE, end_with_parent
+from src.runs.process_server import Process, Server, Task
+from src.runs.ranks import STARTED_HERE
+from src.signals import SIGNALS, Stopped
 
 WORKER = "src.training.worker"  # the module whose `main` is one rank; named, because training builds on this package
-STOP_GRACE_S = 8  # how long ranks may take to close their books once one has been asked to stop
+PARENT = os.getppid()
+POLL_S = 0.05
+STOP_GRACE_S = 4  # how long ranks may take to close their books once one has been asked to stop
 
 
 class RankError(UserError):
@@ -38,6 +38,9 @@ class RankError(UserError):
         super().__init__(message)
         self.log = log
         self.code = code
+
+    def __reduce__(self) -> tuple[type, tuple[str, Path, int]]:  # so that it survives the way back from a pool's worker
+        return type(self), (str(self), self.log, self.code)
 
 
 def local_ranks(cfg: DictConfig) -> int:
@@ -58,6 +61,7 @@ def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, 
 
     Raises:
         RankError: a rank failed.
+        Stopped: a rank has been stopped by a signal.
         UsageError: several machines, which torchrun or SLURM must start.
     """
     ranks = local_ranks(cfg)
@@ -74,80 +78,71 @@ def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, 
         "WORLD_SIZE": str(ranks),
         STARTED_HERE: "1",
     }
-    context = _server()
     position = _size(folder.log(0))  # behind what earlier attempts printed
-    processes: list[BaseProcess] = []
+    server = _server()
+    processes: list[Process] = []
     try:
         for number in range(ranks):
             environment = shared | {"LOCAL_RANK": str(number), "RANK": str(number)}
-            log = folder.log(number) if to_log or number else None
-            arguments = (content, str(folder), str(checkpoint) if checkpoint else None, environment, log)
-            process = context.Process(target=_rank, args=(os.getpid(), *arguments))
-            process.start()
-            processes.append(process)
+            log = str(folder.log(number)) if to_log or number else None
+            arguments = (content, str(folder), str(checkpoint) if checkpoint else None, log)
+            processes.append(server.start(Task(arguments, environment, str(Path.cwd()))))
         _wait(processes, folder, position if to_log else None)
     finally:
-        _end(processes)
+        _end(processes, server)
 
 
-def _server() -> Any:
-    """The context whose processes are forked from one that has imported the training code."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([WORKER])
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(ROOT) not in paths:  # the server has no other way to find this project from another folder
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, paths)])
-    return context
+_servers: list[Server] = []  # the one of this process, once it has been needed
 
 
-def _rank(
-    starter: int, content: Any, folder: str, checkpoint: str | None, environment: dict[str, str], log: Path | None
-) -> None:
-    """One rank, in its own process."""
-    os.environ.clear()
-    os.environ.update(environment)
-    end_with_parent()
-    if not process_exists(starter):  # it died before the line above
-        os._exit(1)
-    if log is not None:
-        with log.open("a") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    importlib.import_module(WORKER).main(content, folder, checkpoint)
+def _server() -> Server:
+    """The server that forks this process's ranks."""
+    if not _servers or not _servers[0].is_usable():
+        for old in _servers:
+            old.close()
+        _servers[:] = [Server(WORKER)]
+    return _servers[0]
 
 
-def _wait(processes: list[BaseProcess], folder: RunFolder, echo: int | None) -> None:
+def _wait(processes: list[Process], folder: RunFolder, echo: int | None) -> None:
     """Until every rank has ended; one that fails ends the others, which would wait for it for ever.
 
     echo: from where on rank 0's log is repeated on the terminal; None: it is not.
     """
     running = True
     while running:
-        codes = [process.exitcode for process in processes]
-        running = None in codes and not any(codes)
+        _end_as_an_orphan()
+        codes = [process.exitcode for process in processes if process.wait(0)]
+        running = len(codes) < len(processes) and not any(codes)
         if echo is not None:
             echo = _echo(folder.log(0), echo, to_the_end=not running)
-        time.sleep(0.05 if running else 0)
+        if running:
+            next(process for process in processes if process.exitcode is None).wait(POLL_S)
     for number, process in enumerate(processes):
+        for stop in SIGNALS:
+            if process.exitcode in (128 + stop, -stop):
+                raise Stopped(stop)
         if process.exitcode:
             log = folder.log(number)
             reason = _reason(process.exitcode, log, number, len(processes), echo is not None)
             raise RankError(reason, log, process.exitcode)
 
 
-def _end(processes: list[BaseProcess]) -> None:
+def _end_as_an_orphan() -> None:
+    """End this process, and its ranks with it, if it works for a command that has gone (jobs of a parallel sweep)."""
+    if multiprocessing.parent_process() is not None and os.getppid() != PARENT:
+        os._exit(1)
+
+
+def _end(processes: list[Process], server: Server) -> None:
     """End what is still running: asked first, so that books are closed, then killed."""
     for process in processes:
-        if process.is_alive():
-            process.terminate()
+        process.terminate()
     deadline = time.monotonic() + STOP_GRACE_S
     for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
+        patience = deadline - time.monotonic() if process.pid else 0.0  # without a number the server is starting
+        if not process.wait(max(0.0, patience)):
+            server.close()
 
 
 def _reason(code: int, log: Path, number: int, ranks: int, to_log: bool) -> str:

@@ -1,9 +1,8 @@
 """Which of a run's processes this is. Imports nothing heavy."""
 
-import ctypes
 import os
-import signal
-import sys
+
+from src.signals import end_with_parent as end_with_parent
 
 STARTED_HERE = "LATE_RANK"  # set for the ranks that src.runs.launch starts
 
@@ -30,12 +29,3 @@ def rank() -> int:
         if key in os.environ:
             return int(os.environ[key])
     return 0
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it dies: two attempts never write at once.
-
-    Linux only; elsewhere nothing happens.
-    """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

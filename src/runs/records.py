@@ -6,6 +6,7 @@ one that is damaged, is refused with one line.
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from src.text import first_line
 
 SCHEMA = 2  # raise it when a field changes its name or meaning; 1 was version 0.1.0, which wrote none
 LARGEST = 64 << 20  # bytes of a record; a larger file is not one
+LARGEST_NUMBER = 1 << 63
+DEEPEST = 32  # how far values of any kind may be nested
 
 Record = TypeVar("Record")
 
@@ -182,6 +185,10 @@ def read(path: Path, kind: type[Record]) -> Record | None:
         raise DamagedError(path, f"not JSON: {first_line(error)}") from None
     if not isinstance(content, dict):
         raise DamagedError(path, "not a JSON object")
+    try:
+        _expect_plain(content)
+    except ValueError as error:
+        raise DamagedError(path, str(error)) from None
     version = content.get("schema", 1)
     if version != SCHEMA:
         raise UserError(
@@ -251,6 +258,25 @@ def _typed_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
         if value is not None:
             return typed(value, kind, where)  # our unions are all `X | None`
     raise TypeError(f"{where} is null")
+
+
+def _expect_plain(value: Any, where: str = "", depth: int = 0) -> None:
+    """Refuse what is nested so deeply, or so large a number, that those who use it would fail.
+
+    JSON has both, and `1e999`, which is read as infinity.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"{where[:40]}… is nested too deeply")
+    if isinstance(value, dict):
+        for key, element in value.items():
+            _expect_plain(element, f"{where}.{key}" if where else key, depth + 1)
+    elif isinstance(value, list):
+        for element in value:
+            _expect_plain(element, where, depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is not finite")
+    elif isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+        raise ValueError(f"{where} is too large a number")
 
 
 def _expect(value: Any, kind: type, where: str) -> None:

@@ -3,6 +3,7 @@
 A folder belongs to one run. Nothing in the folder of an existing run changes unless the new command is the same run.
 """
 
+import shutil
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from src import files
 from src.config import OUTPUTS
 from src.errors import UserError
-from src.runs import launch, provenance, ranks, records
+from src.runs import interruption, launch, provenance, ranks, records
 from src.runs.folder import RUNS, RunFolder
 from src.runs.identity import describe, identity, title
 from src.runs.launch import RankError
@@ -55,6 +56,8 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
     record = record_of(cfg, overrides)
     checkpoint = _checkpoint(cfg, record.identity)
     folder, is_new = _choose_folder(cfg, record, checkpoint)
+    if not is_new:
+        _check_owner(folder, record)  # before the lock's file is made: a foreign folder is left as it is
     try:
         with folder.locked():
             known = _check_owner(folder, record)
@@ -63,7 +66,9 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
             elif checkpoint is None and folder.last.is_file():
                 checkpoint = folder.last
             files.remove_leftovers(folder.path)
-            yield Start(folder, known or record, checkpoint)
+            folder.error.unlink(missing_ok=True)
+            with interruption.explained(cfg, folder):
+                yield Start(folder, known or record, checkpoint)
     except UserError:
         if is_new:
             _discard(folder)
@@ -111,8 +116,9 @@ def _check_owner(folder: RunFolder, record: RunRecord) -> RunRecord | None:
     """
     known = folder.read_run()
     if known is None:
-        foreign = [path.name for path in folder.path.iterdir() if path.name != folder.lock.name]
-        if foreign:
+        if folder.path.exists() and not folder.path.is_dir():
+            raise UserError(f"run_dir={folder} is a file; give a new folder")
+        if folder.path.is_dir() and {path.name for path in folder.path.iterdir()} - {folder.lock.name}:
             raise UserError(f"run_dir={folder} is not empty and holds no run; give a new folder")
         return None
     if known.identity != record.identity:
@@ -137,19 +143,26 @@ def _write_head(cfg: DictConfig, folder: RunFolder, record: RunRecord) -> None:
 
 
 def _discard(folder: RunFolder) -> None:
-    """Remove a new folder in which nothing has been trained: a run that was refused leaves no trace."""
-    if folder.checkpoints.exists() or not folder.path.is_dir():
+    """Remove a new folder in which no training has begun: a run that was refused leaves no trace."""
+    if not folder.path.is_dir():
         return
-    for path in (folder.config, folder.run, folder.data, folder.audit, folder.lock, folder.log(0)):
-        path.unlink(missing_ok=True)
-    if not any(folder.path.iterdir()):
-        folder.path.rmdir()
+    head = (folder.config, folder.run, folder.data, folder.audit, folder.lock)
+    for path in folder.path.iterdir():
+        if path not in head and not _is_log_of_refusal(path):
+            return
+    shutil.rmtree(folder.path)
+
+
+def _is_log_of_refusal(path: Path) -> bool:
+    """Whether this is what a rank printed that has not crashed."""
+    return path.match("rank_*.log") and "Traceback" not in path.read_text(errors="replace")
 
 
 def _checkpoint(cfg: DictConfig, run: str) -> Path | None:
     """The checkpoint that `ckpt_path` means."""
     if cfg.ckpt_path is None:
-        return None
+        again = cfg.requeue and cfg.run_dir is None and interruption.was_requeued()
+        return _interrupted(run) if again else None
     if cfg.ckpt_path == "last":
         return _last_of_run_dir(cfg) if cfg.run_dir is not None else _newest(run)
     path = Path(cfg.ckpt_path).expanduser()
@@ -168,15 +181,27 @@ def _last_of_run_dir(cfg: DictConfig) -> Path:
 
 def _newest(run: str) -> Path:
     """The newest last checkpoint of the run with this identity under outputs/."""
-    heads = [*OUTPUTS.glob("*/run.json"), *RUNS.glob("*/run.json")]
-    folders = [RunFolder(path.parent) for path in heads]
-    found = [folder.last for folder in folders if folder.last.is_file() and _owner(folder) == run]
+    found = _last_checkpoints(run)
     if not found:
         raise UserError(
             f"ckpt_path=last: no run of this configuration under {OUTPUTS}/ has a last checkpoint; "
             "give its folder or file (ckpt_path=outputs/RUN), or leave ckpt_path out to start anew"
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return found[-1]
+
+
+def _interrupted(run: str) -> Path | None:
+    """The last checkpoint of the run that SLURM has stopped; None where it had none."""
+    found = [path for path in _last_checkpoints(run) if not RunFolder(path.parent.parent).results.is_file()]
+    return found[-1] if found else None
+
+
+def _last_checkpoints(run: str) -> list[Path]:
+    """last.ckpt of every run with this identity under outputs/, the newest at the end."""
+    heads = [*OUTPUTS.glob("*/run.json"), *RUNS.glob("*/run.json")]
+    folders = [RunFolder(path.parent) for path in heads]
+    found = [folder.last for folder in folders if folder.last.is_file() and _owner(folder) == run]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
@@ -208,10 +233,11 @@ def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
         try:
             if _check_owner(folder, record) is None:
                 _write_head(cfg, folder, record)
-            if ranks.is_rank():
-                launch.run_rank(cfg, folder, checkpoint)
-            else:
-                launch.start_ranks(cfg, folder, checkpoint, to_log=True)
+            with interruption.explained(cfg, folder):
+                if ranks.is_rank():
+                    launch.run_rank(cfg, folder, checkpoint)
+                else:
+                    launch.start_ranks(cfg, folder, checkpoint, to_log=True)
         except Exception as error:
             _record_failure(folder, error)
             raise

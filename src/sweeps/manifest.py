@@ -10,8 +10,8 @@ from pathlib import Path
 from src.errors import UserError
 from src.runs import records
 from src.runs.folder import SWEEPS, RunFolder
-from src.runs.records import SCHEMA
-from src.text import listed
+from src.runs.records import SCHEMA, DamagedError
+from src.text import listed, printable
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,23 @@ def started() -> dict[str, Path]:
 def read(path: Path) -> Manifest | None:
     """The manifest in a file, None where there is no file. Raises UserError where it cannot be read."""
     manifest = records.read(path, Manifest)
-    if manifest is None:
-        return None
+    if manifest is not None:
+        _check(manifest, path)
+    return manifest
+
+
+def _check(manifest: Manifest, path: Path) -> None:
+    """Raise DamagedError where rows or folders are not what `write` could have written."""
     names = [row.name for row in manifest.rows]
     for row in manifest.rows:
+        if names.count(row.name) > 1:
+            raise DamagedError(path, f"two rows have the name {printable(row.name)}")
         unknown = [stream for stream in row.streams if stream not in names]
         if unknown:
-            raise records.DamagedError(path, f"row {row.name} adds {listed(unknown)}, which it does not have")
-    return manifest
+            raise DamagedError(path, f"row {printable(row.name)} adds {listed(unknown)}, which it does not have")
+        for job in row.jobs:
+            if "\0" in job.folder:
+                raise DamagedError(path, f"row {printable(row.name)} has a folder that cannot exist")
 
 
 def write(new: Manifest) -> None:

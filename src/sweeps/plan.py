@@ -22,18 +22,11 @@ from src.runs.start import folder_of
 from src.sweeps import manifest
 from src.sweeps.arguments import SweepOptions, split_arguments
 from src.sweeps.manifest import Job, Manifest, Row, unique
+from src.sweeps.status import status_table
 from src.text import console, first_line, printable
 
 NUMBERS = ("seed", "data.split")  # options that may be set without composing again
 NO_OTHER_RUN = ("logger", "data.workers")  # how words begin that leave every run as it is
-STYLES = {
-    "finished": "green",
-    "running": "cyan",
-    "crashed": "bold red",
-    "damaged": "bold red",
-    "interrupted": "yellow",
-    "missing": "dim",
-}
 
 Compose = Callable[[Sequence[str]], DictConfig]
 Launch = Callable[[Sequence[Sequence[str]]], Any]
@@ -225,16 +218,3 @@ def parameters(cfg: DictConfig) -> str:
 
     classes = cfg.data.num_classes or 2  # lists of one's own say how many when they are read
     return f"{sum(p.numel() for p in skeleton(cfg, classes).parameters()) / 1e6:.2f} M"
-
-
-def status_table(name: str, jobs: dict[str, list[Job]], wanted: Sequence[Job] | None = None) -> Table:
-    """Where each job of the rows stands."""
-    columns = ("row", "data", "seed", "state", "", "folder")
-    table = Table(*columns, title=Text(printable(name)), title_justify="left", box=None)
-    for row, own in jobs.items():
-        for job in own:
-            if wanted is None or job in wanted:
-                state = job.run.state()
-                cells = (row, job.place, str(job.seed), state.kind, state.detail, job.folder)
-                table.add_row(*(Text(printable(cell)) for cell in cells), style=STYLES[state.kind])
-    return table

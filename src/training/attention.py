@@ -16,8 +16,8 @@ SHOWN = 16  # frames of a picture
 
 
 def has_attention(recognizer: Recognizer) -> bool:
-    """Whether the network's heads report attention weights."""
-    return all(hasattr(head, "attention") for head in recognizer.pooling.heads)
+    """Whether the network's heads can tell what they look at."""
+    return recognizer.pooling.has_attention
 
 
 @torch.no_grad()
@@ -29,10 +29,9 @@ def cls_attention(recognizer: Recognizer, frames: NDArray[np.uint8]) -> list[NDA
     training = recognizer.training
     recognizer.eval()
     clip = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]  # T H W C → 1 C T H W
-    maps = recognizer.pooling.maps(recognizer.features(clip.to(recognizer.mean.device)))
+    features = recognizer.features(clip.to(recognizer.mean.device))
     shares = []
-    for head, feature_map in zip(recognizer.pooling.heads, maps, strict=True):
-        weights = head.attention(feature_map)  # type: ignore[operator]  # 1, layers, heads, 1 + T, 1 + T
+    for weights in recognizer.pooling.attention(features):  # (1, layers, heads, T + 1, T + 1)
         shares.append(weights[0, -1, :, 0, 1:].mean(0).float().cpu().numpy())
     recognizer.train(training)
     return shares

@@ -1,11 +1,12 @@
 """What happens around the training loop: throughput, a line an epoch, a progress bar, and a check of the ranks."""
 
+import math
 import time
 from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
 from src.errors import UserError
@@ -68,10 +69,11 @@ class EpochLines(Callback):
         self.start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        train_top1 = 100 * float(module.train_top1.compute())  # type: ignore[union-attr, operator]  # all ranks take part
+        # All ranks take part in these two, which bring their numbers together.
+        train_top1 = 100 * float(module.train_top1.compute())  # type: ignore[union-attr, operator]
+        values = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
-        values = trainer.callback_metrics
         val: dict[str, float] = module.val_metrics  # type: ignore[assignment]
         validation = f"val loss {val['val/loss']:.3f} top1 {val.get('val/top1', 0):.1f} %  " if val else ""
         self.console.print(
@@ -80,6 +82,42 @@ class EpochLines(Callback):
             f"lr {module.learning_rate:.1e}  {values['clips_per_second']:.1f} clips/s  "
             f"{time.perf_counter() - self.start:.0f} s"
         )
+
+
+class StopEarly(Callback):
+    """Ends training once the validation loss has not fallen for some epochs; epochs without a validation don't count.
+
+    patience: how many epochs.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.lowest = math.inf
+        self.waited = 0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """A run that was cut off between its last epoch and its test trains no further."""
+        self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        loss = module.val_metrics.get("val/loss")  # type: ignore[union-attr, operator]
+        if loss is None:
+            return
+        if loss < self.lowest:
+            self.lowest, self.waited = loss, 0
+        else:  # also where it is not finite
+            self.waited += 1
+        self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        if self.waited >= self.patience:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lowest": self.lowest, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.lowest, self.waited = float(state["lowest"]), int(state["waited"])
 
 
 class Bar(RichProgressBar):
@@ -93,24 +131,15 @@ class Bar(RichProgressBar):
 
 
 def callbacks(
-    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool, check_finite: bool
+    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool
 ) -> list[Callback]:
     """All of a run's callbacks; checkpoints come last.
 
     early_stopping: epochs without a lower validation loss; None trains to the end.
-    check_finite: stop early at a validation loss that is not finite.
     """
     made: list[Callback] = [SameConfiguration(identity), Throughput(), EpochLines(console)]
     if early_stopping is not None:
-        made.append(
-            EarlyStopping(
-                "val/loss",
-                patience=early_stopping,
-                strict=False,
-                check_finite=check_finite,
-                check_on_train_epoch_end=True,
-            )
-        )
+        made.append(StopEarly(early_stopping))
     if bar:
         made.append(Bar())
     return [*made, BestAndLast(folder)]

@@ -1,5 +1,6 @@
 """Checkpoints that are never half-written, and reading them without unpickling code."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,22 @@ class BestAndLast(Checkpoint):
         return {} if self.best is None else {"epoch": self.best.epoch, "val_top1": self.best.val_top1}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = Best(int(state["epoch"]), float(state["val_top1"])) if state else None
+        if state and self.folder.best.is_file():
+            self.best = Best(int(state["epoch"]), float(state["val_top1"]))
+
+
+def bring_best(checkpoint: Path, folder: RunFolder) -> None:
+    """Copy the best epoch's checkpoint from the run that `checkpoint` is of, for a run that goes on in another folder.
+
+    Where it has been replaced or removed since, the best of the epochs to come counts.
+    """
+    best = RunFolder(checkpoint.parent.parent).best
+    if folder.best.exists() or not best.is_file():
+        return
+    states = [read(path).get("callbacks", {}).get(BestAndLast.__qualname__) for path in (checkpoint, best)]
+    if states[0] and states[0] == states[1]:
+        with files.replacing(folder.best) as temporary:
+            shutil.copyfile(best, temporary)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ A logger may fail at any time (no network, a full disk, an unwritable home): the
 
 import hashlib
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.text import first_line, printable
+from src.training.wandb_mode import wandb_mode, warn_offline
 
 log = logging.getLogger(__name__)
-MODES = ("auto", "online", "offline", "disabled")
 LONGEST_TAG = 64  # characters that W&B takes
 
 
@@ -33,12 +32,12 @@ class Guarded(Logger):
 
     @property
     def name(self) -> str | None:
-        name: str | None = self.inner.name
+        name: str | None = self.attempt(lambda: self.inner.name)
         return name
 
     @property
     def version(self) -> int | str | None:
-        version: int | str | None = self.inner.version
+        version: int | str | None = self.attempt(lambda: self.inner.version)
         return version
 
     @property
@@ -70,7 +69,7 @@ class Guarded(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        self.attempt(self.inner.save)
+        self.attempt(lambda: self.inner.save())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -98,31 +97,6 @@ def loggers(cfg: DictConfig, folder: RunFolder, title: str) -> list[Guarded]:
     return [Guarded(logger) for logger in made]
 
 
-def wandb_mode(wanted: str) -> str:
-    """online, offline or disabled. `auto` follows $WANDB_MODE, else is online only where an API key is stored.
-
-    Raises:
-        UserError: there is no such mode.
-    """
-    if wanted not in MODES:
-        raise UserError(f"logger.wandb.mode={wanted}: choose one of {', '.join(MODES)}")
-    if wanted != "auto":
-        return wanted
-    if mode := os.environ.get("WANDB_MODE"):
-        if mode not in MODES:
-            log.warning("WANDB_MODE=%s is not one of %s; logging offline", printable(mode), ", ".join(MODES[1:]))
-            os.environ["WANDB_MODE"] = "offline"  # W&B itself would refuse it
-        return mode if mode in MODES[1:] else "offline"
-    os.environ.setdefault("WANDB_SILENT", "true")
-    try:
-        import wandb  # slow to import: only where it is used
-
-        return "online" if wandb.login(prompt=False) else "offline"
-    except Exception as error:  # a key, but no network to try it, or a home that cannot be read
-        _warn_offline(error)
-        return "offline"
-
-
 def _wandb(cfg: DictConfig, folder: RunFolder, title: str, mode: str) -> Logger:
     import wandb
 
@@ -147,14 +121,10 @@ def _wandb(cfg: DictConfig, folder: RunFolder, title: str, mode: str) -> Logger:
     try:
         logger.experiment  # noqa: B018 - connects now, so that a missing network shows before training
     except wandb.errors.Error as error:
-        _warn_offline(error)
+        warn_offline(error)
         logger = WandbLogger(**arguments, mode="offline")
         logger.experiment  # noqa: B018
     return logger
-
-
-def _warn_offline(error: Exception) -> None:
-    log.warning("W&B cannot be reached (%s); logging offline", printable(first_line(error)))
 
 
 def sync_hint(made: list[Guarded], folder: RunFolder) -> str | None:

@@ -23,11 +23,13 @@ from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, skeleton
 from src.data.audit import audit
 from src.data.datamodule import VideoData
+from src.data.handover import worker_errors_named
 from src.errors import UserError
-from src.models import download, weights
+from src.models import weights
+from src.models.weights import download
 from src.runs import ranks, records
 from src.runs.folder import RunFolder
-from src.runs.records import DataRecord, Results, RunRecord
+from src.runs.records import Cost, DataRecord, Results, RunRecord
 from src.training import checkpoints, outputs
 from src.training.callbacks import callbacks
 from src.training.checkpoints import BestAndLast, WholeFileCheckpoints
@@ -45,6 +47,7 @@ class Session:
     folder: RunFolder
     record: RunRecord
     data_record: DataRecord
+    cost: Cost
     checkpoint: Path | None  # to go on from
     module: Recognition
     data: VideoData
@@ -81,22 +84,25 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     module, data = assemble(cfg, initial_weights=checkpoint is None)
     if checkpoint is not None:
         checkpoints.check_fit(module, checkpoint, cfg.recipe.epochs)
+    costs = outputs.cost_of(cfg, len(data.lists.classes))
+    bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
     console = get_console()  # the one that the progress bar is drawn on
     console.soft_wrap = True
     console._highlight = console._markup = False  # names are shown as they are
+    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar)
+    trainer = make_trainer(cfg, folder.path, [], watchers, bar)
     about_data = outputs.data_record(data.lists, data.videos)
     if ranks.rank() == 0:
         audit(data.lists, data.videos, folder.path, console, allow_overlap=cfg.data.allow_overlap)
         records.write(folder.data, about_data)
-    made = loggers(cfg, folder, record.title)
-    bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
-    stop = cfg.on_divergence == "stop"
-    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar, check_finite=stop)
-    trainer = make_trainer(cfg, folder.path, made, watchers, bar)
+        if checkpoint is not None:
+            checkpoints.bring_best(checkpoint, folder)
+    made = loggers(cfg, folder, record.title)  # last: one that is connected shows the run to others
+    trainer.loggers = list(made)
     if trainer.is_global_zero:
         size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
         console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
-    return Session(cfg, folder, record, about_data, checkpoint, module, data, trainer, made, console)
+    return Session(cfg, folder, record, about_data, costs, checkpoint, module, data, trainer, made, console)
 
 
 def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition, VideoData]:
@@ -133,25 +139,32 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
 def fit(session: Session) -> None:
     """Train, from the beginning or the checkpoint."""
     start = time.perf_counter()
-    session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
+    with worker_errors_named():
+        session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
     session.seconds["fit"] = round(time.perf_counter() - start, 1)
 
 
 def test(session: Session) -> None:
-    """Test the best epoch; the last one where no epoch was validated."""
+    """Test the best epoch; the last one where no epoch was validated.
+
+    It is read from its file in either case: a run that was cut off before its test has nothing else.
+    """
     if not session.cfg.test.enabled:
         return
     file = tested_checkpoint(session)
     if file is not None:
         checkpoints.restore(session.module, file)
     start = time.perf_counter()
-    session.trainer.test(session.module, session.data, verbose=False)
+    with worker_errors_named():
+        session.trainer.test(session.module, session.data, verbose=False)
     session.seconds["test"] = round(time.perf_counter() - start, 1)
 
 
 def tested_checkpoint(session: Session) -> Path | None:
-    """The best epoch's checkpoint, if there is one."""
-    return session.folder.best if session.checkpoints.best is not None else None
+    """The best epoch's checkpoint, else the last one's; None where there was nothing to train on."""
+    if session.checkpoints.best is not None:
+        return session.folder.best
+    return session.folder.last if session.folder.last.is_file() else None
 
 
 def write(session: Session) -> Results | None:
@@ -159,7 +172,7 @@ def write(session: Session) -> Results | None:
     unreadable = outputs.all_unreadable(session.trainer, session.module)
     if not session.trainer.is_global_zero:
         return None
-    file = tested_checkpoint(session) or session.folder.last
+    file = tested_checkpoint(session)
     outcome = outputs.results(
         session.cfg,
         title=session.record.title,
@@ -167,10 +180,11 @@ def write(session: Session) -> Results | None:
         origin=session.record.origin,
         settings=session.record.description,
         data=session.data_record,
+        cost=session.cost,
         module=session.module,
         epochs=session.trainer.current_epoch,
         best=session.checkpoints.best,
-        checkpoint=str(file.relative_to(session.folder.path)),
+        checkpoint=str(file.relative_to(session.folder.path)) if file else None,
         seconds=session.seconds,
         unreadable=unreadable,
     )
@@ -217,12 +231,15 @@ def make_trainer(
         raise UserError(
             f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
         ) from error
+    # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
 def quiet_lightning() -> None:
     """Keep Lightning's remarks on things that are settled here off the terminal."""
-    for name in ("pytorch_lightning", "lightning.fabric", "pytorch_lightning.utilities.rank_zero"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.utils.data")
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # DDP, of layouts that are meant
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from rich.console import Console
 
-from src.build.network import skeleton
+from src.build.network import measure_network
 from src.data.annotations import Lists, Video, list_digest
 from src.data.datamodule import VideoData
-from src.models import cost
+from src.models import cost as network_cost
 from src.models.recognizer import Recognizer
 from src.runs.records import SCHEMA, Best, Cost, DataRecord, Evaluation, Origin, Results, Videos
 from src.scores import Scores
@@ -47,10 +47,7 @@ def data_record(lists: Lists, videos: dict[str, list[Video]]) -> DataRecord:
 
 def cost_of(cfg: DictConfig, classes: int) -> Cost:
     """Parameters and operations of the network for one clip; nothing is computed."""
-    clip = cfg.model.clip
-    shape = (1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    parts = cost.measure(skeleton(cfg, classes), torch.empty(shape, device="meta"))
-    total = cost.total(parts)
+    total = network_cost.total(measure_network(cfg, classes))
     return Cost(total.params, total.macs, total.operations)
 
 
@@ -62,6 +59,7 @@ def results(
     origin: Origin,
     settings: dict[str, Any],
     data: DataRecord,
+    cost: Cost,
     module: Recognition,
     epochs: int,
     best: Best | None,
@@ -84,7 +82,7 @@ def results(
         protocol=protocol,
         split=data.split,
         seed=cfg.seed,
-        cost=cost_of(cfg, len(module.classes)),
+        cost=cost,
         data=data,
         epochs=epochs,
         best=best,

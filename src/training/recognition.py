@@ -112,22 +112,33 @@ class Recognition(LightningModule):
         label = batch["label"]
         readable = (label != IGNORE).sum()
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
-        self._check_finite(loss)
+        if not bool(torch.isfinite(loss)):
+            self._note_divergence(f"the loss is {loss.item()} in {self._place()}")
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
-    def _check_finite(self, loss: Tensor) -> None:
-        if bool(torch.isfinite(loss)):
-            return
+    def _place(self) -> str:
+        return f"epoch {self.current_epoch + 1}, step {self.global_step} (learning rate {self.learning_rate:g})"
+
+    def _note_divergence(self, what: str) -> None:
+        """Remember that a number is not finite, and stop where that is wanted."""
         self.diverged = True
         if self.stop_on_divergence:
             raise DivergedError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}, step {self.global_step} (learning rate "
-                f"{self.learning_rate:g}): training has diverged; try a smaller recipe.lr, trainer.gradient_clip_val=1 "
-                "or trainer.precision=32-true, or go on knowingly with on_divergence=continue"
+                f"{what}: training has diverged; try a smaller recipe.lr, trainer.gradient_clip_val=1 or "
+                "trainer.precision=32-true, or go on knowingly with on_divergence=continue"
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["diverged"] = self.diverged
+        checkpoint["unreadable"] = {phase: sorted(messages) for phase, messages in self.unreadable.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.diverged = bool(checkpoint.get("diverged", False))
+        for phase, messages in checkpoint.get("unreadable", {}).items():
+            self.unreadable[phase].update(messages)
 
     def on_train_epoch_end(self) -> None:
         self.log("train/top1", 100 * self.train_top1.compute(), sync_dist=False)
@@ -168,6 +179,8 @@ class Recognition(LightningModule):
         scores = self._gather("val", self.val_scores)
         if not scores.videos:  # nothing was measured: no schedule and no choice of the best epoch may follow it
             return
+        if not np.isfinite(scores.scores).all():
+            self._note_divergence(f"the network's scores of the validation videos are not finite in {self._place()}")
         metrics = {"loss": scores.loss(), **scores.metrics()}
         self.val_metrics = {f"val/{name}": value for name, value in metrics.items()}
         self.log_dict(self.val_metrics, prog_bar=False, sync_dist=False)
@@ -187,6 +200,8 @@ class Recognition(LightningModule):
         if not self.result.videos:
             named = listed(sorted(message.partition(": ")[0] for message in self.unreadable["test"]), 3)
             raise UserError(f"none of the {len(self.videos['test'])} test videos can be read ({named}); replace them")
+        if not np.isfinite(self.result.scores).all():
+            self._note_divergence("the network's scores of the test videos are not finite")
         self.log_dict({f"test/{k}": v for k, v in self.result.metrics().items()}, sync_dist=False)
 
     # Both

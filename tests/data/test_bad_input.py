@@ -1,15 +1,18 @@
 """Files that are wrong in all the ways that happen: read as they are, or named in one line and left out."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from src import job
-from src.build import compose
+from src.config import ClipSpec
+from src.data.annotations import Video
+from src.data.dataset import Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
+from tests.small_runs import start
 from tests.test_prepare import write_bad_input
 
 
@@ -56,14 +59,26 @@ def test_a_run_goes_on_without_the_bad_ones_and_names_them(
         *("data=folder", f"data.root={root}", "data.test_fraction=0.5", "data.workers=0"),
         "data.allow_overlap=true",  # both folders hold the same files
     ]
-    results = job.run(compose([*small, "data.on_error=skip"]), tmp_path / "run")
-    named = {message for messages in results["unreadable"].values() for message in messages}
+    results = start([*small, "data.on_error=skip", f"run_dir={tmp_path / 'run'}"])
+    named = {message for messages in results.unreadable.values() for message in messages}
     wrong = [name for name, (_, reason) in expected.items() if reason is not None]
     lists = folder(str(root), test_fraction=0.5)
     used = [video.path for video in [*lists.train, *lists.test] if Path(video.path).name in wrong]
     assert len(used) == 2 * len(wrong)
     assert sorted(path for path in used if any(path in message for message in named)) == sorted(used)
-    assert results["tested"] == len(lists.test) - sum(video.path in used for video in lists.test)
+    assert results.tested == len(lists.test) - sum(video.path in used for video in lists.test)
     with pytest.raises(UserError, match=r"data.on_error=skip"):
-        job.run(compose(small), tmp_path / "again")
+        start([*small, f"run_dir={tmp_path / 'again'}"])
     assert {path: path.lstat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written to the data
+
+
+def test_advice_fits_the_command(tmp_path: Path) -> None:
+    path = str(tmp_path / "text.mp4")
+    Path(path).write_text("text")
+    video = Video(path, 0, path, path)
+    views = TestViews([video], Source(ClipSpec(8, 1, 32, (64, 48), False)))
+    (item,) = views.video(video)  # one video alone, as predict reads it
+    assert str(item.error).endswith("; replace it")
+    (error,) = views  # a data set, which can do without it
+    assert str(error).endswith("; replace it, or leave such files out with data.on_error=skip")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

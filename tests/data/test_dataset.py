@@ -4,11 +4,12 @@ from src.batch import IGNORE
 from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
-from src.data.datamodule import VideoData
 from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
+
+from tests.tiny import SCALES, video_data
 
 SPEC = ClipSpec(8, 1, 32, (64, 48), False)
 
@@ -28,6 +29,10 @@ def with_test(lists, videos):
     return type(lists)(**{**vars(lists), "train": videos, "val": videos, "test": videos})
 
 
+def clips(lists, seed=0):
+    return Clips(lists.train, Source(SPEC), True, seed, True, SCALES)
+
+
 def same(a, b):
     return len(a) == len(b) and all(
         torch.equal(x["clip"], y["clip"]) and torch.equal(x["video_id"], y["video_id"])
@@ -38,7 +43,7 @@ def same(a, b):
 def test_workers_change_nothing(lists):
     batches = []
     for workers in (0, 2):
-        data = VideoData(lists, SPEC, batch_size=4, workers=workers, seed=7)
+        data = video_data(lists, SPEC, batch_size=4, workers=workers, seed=7)
         loader = data.train_dataloader()
         loader.sampler.set_epoch(3)
         batches.append(list(loader))
@@ -48,7 +53,7 @@ def test_workers_change_nothing(lists):
 
 def test_epochs_and_seeds_differ(lists):
     def clip(seed, epoch):
-        return Clips(lists.train, Source(SPEC), True, seed)[epoch, 2].clip
+        return clips(lists, seed)[epoch, 2].clip
 
     assert torch.equal(clip(0, 0), clip(0, 0))
     assert not torch.equal(clip(0, 0), clip(0, 1)) and not torch.equal(clip(0, 0), clip(1, 0))
@@ -89,8 +94,8 @@ def test_stream_gives_every_view_of_every_video_once(lists, crops):
 def test_ranks_and_workers_share_the_test_videos(lists):
     seen = []
     for rank in range(2):
-        data = VideoData(lists, SPEC, workers=2)
-        data.test_videos = lists.train
+        data = video_data(lists, SPEC, workers=2)
+        data.videos["test"] = lists.train
         data._rank = lambda rank=rank: {"rank": rank, "world": 2}
         for batch in data.test_dataloader():
             seen += [(i, batch["clip"].shape[1]) for i in batch["video_id"].tolist()]
@@ -107,14 +112,14 @@ def test_clips_can_be_limited(lists):
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("phase", ["train", "val", "test"])
 def test_unreadable_video_reaches_the_main_process_as_itself(lists, broken, workers, phase):
-    data = VideoData(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=workers)
+    data = video_data(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=workers)
     with pytest.raises(UnreadableVideoError, match=r"broken\.mp4: cannot be read") as caught:
         list(getattr(data, f"{phase}_dataloader")())
     assert "\n" not in str(caught.value)
 
 
 def test_unreadable_videos_are_skipped_and_named(lists, broken):
-    data = VideoData(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=0, on_error="skip")
+    data = video_data(with_test(lists, [*lists.train[:2], broken]), SPEC, workers=0, on_error="skip")
     for phase in ("train", "val", "test"):
         batches = list(getattr(data, f"{phase}_dataloader")())
         assert {i for b in batches for i in b["video_id"].tolist()} == {0, 1}
@@ -124,7 +129,7 @@ def test_unreadable_videos_are_skipped_and_named(lists, broken):
 
 
 def test_a_batch_without_a_readable_video(lists, broken):
-    data = VideoData(with_test(lists, [broken]), SPEC, workers=0, on_error="skip")
+    data = video_data(with_test(lists, [broken]), SPEC, workers=0, on_error="skip")
     (batch,) = data.train_dataloader()
     assert batch["label"].tolist() == [IGNORE] and batch["clip"].shape == (1, 1, 3, 8, 32, 32)
     (batch,) = data.test_dataloader()
@@ -132,27 +137,27 @@ def test_a_batch_without_a_readable_video(lists, broken):
 
 
 def test_small_portions_give_the_same_clip(lists, monkeypatch):
-    whole = Clips(lists.train, Source(SPEC), True)[0, 1].clip
+    whole = clips(lists)[0, 1].clip
     monkeypatch.setattr("src.data.dataset.CHUNK", 3 * 64 * 48 * 3)
-    assert torch.equal(Clips(lists.train, Source(SPEC), True)[0, 1].clip, whole)
+    assert torch.equal(clips(lists)[0, 1].clip, whole)
 
 
 def test_too_small_to_crop_names_the_file(lists):
-    data = VideoData(lists, ClipSpec(8, 1, 400, (500, 500)), workers=0)
+    data = video_data(lists, ClipSpec(8, 1, 400, (500, 500), False), workers=0)
     with pytest.raises(UserError, match=r"clip \d\.mp4: 64x48 pixels are too small for a crop of 400"):
         list(data.val_dataloader())
 
 
 def test_protocols(lists):
-    paper = VideoData(lists, SPEC, protocol="paper")
-    assert paper.val_videos == lists.test and paper.train_videos == lists.train
-    holdout = VideoData(lists, SPEC, holdout_fraction=0.3)
-    assert holdout.val_videos and not {v.name for v in holdout.val_videos} & {v.name for v in lists.test}
-    assert sorted(v.name for v in holdout.val_videos + holdout.train_videos) == sorted(v.name for v in lists.train)
+    paper = video_data(lists, SPEC, protocol="paper")
+    assert paper.videos == {"train": lists.train, "val": lists.test, "test": lists.test}
+    holdout = video_data(lists, SPEC, holdout_fraction=0.3).videos
+    assert holdout["val"] and not {v.name for v in holdout["val"]} & {v.name for v in lists.test}
+    assert sorted(v.name for v in holdout["val"] + holdout["train"]) == sorted(v.name for v in lists.train)
 
 
 def test_one_video_to_look_at(lists):
-    data = VideoData(lists, SPEC, test_crops=3, view_batch=2)
+    data = video_data(lists, SPEC, crops=3, view_batch=2)
     video = lists.test[0]
     assert data.frames(video).shape == (8, 32, 32, 3)
     views = list(data.views(video))
@@ -162,16 +167,24 @@ def test_one_video_to_look_at(lists):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"decoder": "cv2"}, "decoder 'cv2' is unknown; choose from decord, pyav"),
-        ({"on_error": "ignore"}, "on_error 'ignore' is unknown"),
-        ({"protocol": "best"}, "choose from holdout, paper"),
-        ({"test_crops": 5}, "choose from 1, 3, 10"),
-        ({"test_clips": "some"}, "give a number"),
-        ({"scales": []}, "scales"),
-        ({"view_batch": 0}, "view_batch 0 must be 1 or more"),
-        ({"clip": ClipSpec(8, 1, 64, (64, 48))}, "crop of 64 does not fit in frames of 64x48"),
+        ({"holdout_fraction": None}, "protocol holdout needs a fraction"),
+        ({"clip": ClipSpec(8, 1, 64, (64, 48), False)}, "crop of 64 does not fit in frames of 64x48"),
     ],
 )
 def test_wrong_arguments(lists, wrong, message):
     with pytest.raises(UserError, match=message):
-        VideoData(**{"lists": lists, "clip": SPEC, **wrong})
+        video_data(**{"lists": lists, "clip": SPEC, **wrong})
+
+
+@pytest.mark.parametrize("view_batch", [1, 4, 5])
+def test_workers_change_no_test_batch(lists, view_batch):
+    """Which videos share a batch decides a network's last digits."""
+    batches = []
+    for workers in (0, 1, 2):
+        data = video_data(with_test(lists, lists.train), SPEC, workers=workers, view_batch=view_batch)
+        loaded = [(batch["video_id"].tolist(), batch["clip"]) for batch in data.test_dataloader()]
+        batches.append(sorted(loaded, key=lambda batch: batch[0]))
+    for other in batches[1:]:
+        assert [ids for ids, _ in other] == [ids for ids, _ in batches[0]]
+        for (_, clip), (_, same_clip) in zip(other, batches[0], strict=True):
+            assert torch.equal(clip, same_clip)

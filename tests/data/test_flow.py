@@ -1,13 +1,16 @@
 import resource
 
+import av
 import numpy as np
 import pytest
-from src.build import compose
-from src.data.flow import BOUND, STILL, find_flow, flow_path, open_flow, to_bytes, to_motion
+from src.build.compose import compose
+from src.data.decode import open_video
+from src.data.flow import BOUND, SPEC, STILL, find_flow, flow_path, flow_root, open_flow, to_bytes, to_motion
 from src.data.make_flow import FlowTask, algorithm, make_flow, write_frames, write_video
 from src.errors import UnreadableVideoError, UserError
 from src.prepare import flow_spec
 
+from tests.conftest import write_video as write_video_file
 from tests.lookalikes import MOTIONS, moving_pattern, write_xvid
 
 STEP = BOUND / 127.5  # pixels between two bytes
@@ -127,17 +130,147 @@ def test_a_full_disk_leaves_no_half_flow(tmp_path, form):
     assert make_flow(task).frames == 11
 
 
-def test_what_is_no_flow_is_refused(tmp_path):
-    write_xvid(tmp_path / "rgb.mkv", moving_pattern(0, seed=0))  # with pictures out of order
+def write_gray(path, fields):
+    """A gray H.264 video without the tag: as flow was written once, or as any camera may write."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0", "threads": "1"})
+        height, width = fields.shape[1:3]
+        stream.pix_fmt, stream.height, stream.width = "gray", 2 * height, width
+        for field in fields:
+            picture = np.concatenate([field[..., 0], field[..., 1]])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "gray")))
+        container.mux(stream.encode())
+
+
+def test_videos_that_are_not_flow_are_refused(tmp_path):
+    tree = tmp_path / "videos"
+    for name in ("rgb.mkv", "rgb.mp4", "rgb.avi"):
+        write_video_file(tree / name, 5)
+    write_gray(tree / "gray.mkv", smooth_fields(5))
+    for path in sorted(tree.iterdir()):
+        for opened in (open_flow, lambda path: open_video(str(path), modality="flow")):
+            with pytest.raises(UserError, match=rf"{path.name} is not an optical-flow video.*src\.prepare flow=tvl1"):
+                opened(path)
+
+
+def test_what_is_not_a_video_is_unreadable(tmp_path):
     (tmp_path / "text.mkv").write_text("flow?")
-    for name in ("rgb.mkv", "text.mkv", "none.mkv"):
+    write_sound(tmp_path / "sound.mkv")
+    for name in ("text.mkv", "sound.mkv", "none.mkv"):
         with pytest.raises(UnreadableVideoError, match=name):
             open_flow(tmp_path / name)
 
 
-def test_flow_lies_beside_the_videos():
+def write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_flow_of_the_earlier_format_is_known_by_its_folder(tmp_path):
+    folder = flow_root(tmp_path / "t")
+    (folder / "a").mkdir(parents=True)
+    fields = smooth_fields(7)
+    write_gray(folder / "a" / "x.mp4.mkv", fields)
+    write_video_file(folder / "a" / "rgb.mkv", 5)
+    (folder / SPEC).write_text("{}")
+    with open_flow(folder / "a" / "x.mp4.mkv") as reader:
+        assert len(reader) == 7 and np.abs(reader.frames(range(7)).astype(int) - fields).mean() < 3
+    with pytest.raises(UserError, match="not an optical-flow video"):
+        open_flow(folder / "a" / "rgb.mkv")
+
+
+def test_the_same_fields_give_the_same_bytes(tmp_path):
+    for name in ("a.mkv", "b.mkv"):
+        write_video(tmp_path / name, smooth_fields(20), crf=12)
+    assert (tmp_path / "a.mkv").read_bytes() == (tmp_path / "b.mkv").read_bytes()
+
+
+def test_flow_lies_beside_the_videos(tmp_path, monkeypatch):
     assert str(flow_path("/d/ucf", "Diving/a.avi")) == "/d/ucf_flow_tvl1/Diving/a.avi.mkv"
     assert str(flow_path("/d/ucf", "Diving/a.avi", "dis", "frames")) == "/d/ucf_flow_dis/Diving/a"
+    assert str(flow_path("/d/ucf", "#a & b/Größe [1].x.avi", "dis", "frames")) == "/d/ucf_flow_dis/#a & b/Größe [1].x"
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "real" / "sub")
+    assert flow_root(tmp_path / "link") == tmp_path / "link_flow_tvl1"
+    assert flow_root(".") == tmp_path / "real" / "sub_flow_tvl1"
+    assert flow_root("..") == tmp_path / "real_flow_tvl1"
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_flow_never_leaves_its_folder_and_no_two_videos_share_it(form):
+    names = ["a/b.mp4", "../a/b.mp4", "/a/b.mp4", "../../a/b.mp4", "c/../../a/b.mp4", "x/../a/b.mp4", "../b.mp4"]
+    names += [
+        "x" * 250 + ".mp4",
+        "x" * 251 + ".mp4",
+        "Mr. " + "x" * 250 + ".mp4",
+        ".mp4",
+        "...",
+        "..",
+        "/",
+        "",
+        ".",
+        "a/..",
+    ]
+    root = flow_root("/d/ucf")
+    places = [flow_path("/d/ucf", name, form=form) for name in names]
+    for name, place in zip(names, places, strict=True):
+        assert place.is_relative_to(root) and place != root and ".." not in place.parts, name
+        assert max(len(part.encode()) for part in place.parts) < 230, name
+    assert len(set(places)) == len(names)
+
+
+@pytest.mark.parametrize("method", ["../x", "a/b", "/abs", "", ".", "..", "a\0b", "x" * 300, "a\nb"])
+def test_a_method_that_is_no_name_is_refused(method):
+    with pytest.raises(UserError, match="cannot be the end of a folder's name") as caught:
+        flow_root("/d/ucf", method)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_root_of_the_file_system_has_nothing_beside_it():
+    with pytest.raises(UserError, match="move the videos into a folder"):
+        flow_root("/")
+
+
+def files_below(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("form", ["video", "frames"])
+def test_what_prepare_did_not_make_is_never_replaced(tmp_path, form):
+    write_xvid(tmp_path / "t" / "a.avi", moving_noise(0, 4))
+    task = FlowTask(
+        "a.avi", str(tmp_path / "t" / "a.avi"), str(tmp_path / "t"), 4, spec("flow=dis", f"flow.format={form}")
+    )
+    target = flow_path(tmp_path / "t", "a.avi", "dis", form)
+    mine = target / "chapter.txt" if form == "frames" else target
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    before = files_below(tmp_path)
+    with pytest.raises(UserError, match=r"does not say that src\.prepare made it"):
+        make_flow(task)
+    assert files_below(tmp_path) == before
+    mine.unlink()
+    assert make_flow(task).frames == 3
+    first = files_below(target.parent)
+    assert make_flow(task).frames == 3  # its own is replaced
+    assert files_below(target.parent) == first
+    if form == "frames":
+        mine.write_text("mine")  # among ours
+        with pytest.raises(UserError, match="does not say"):
+            make_flow(task)
+        assert mine.read_text() == "mine"
+    elsewhere = tmp_path / "elsewhere"
+    target.rename(elsewhere)
+    target.symlink_to(elsewhere)
+    before = files_below(elsewhere)
+    with pytest.raises(UserError, match="does not say"):
+        make_flow(task)
+    assert files_below(elsewhere) == before
 
 
 def test_presets_say_every_setting_and_wrong_ones_are_refused():

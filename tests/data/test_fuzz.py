@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from src.data import inventory
+from src.data.decode import open_video
 from src.data.survey import BAD_FILES, find_videos, take_stock
+
+from tests.data.test_decode import largest_difference
 
 SEED = 20200803
 LIMIT_S = 30  # for one file; none may come near it
@@ -56,7 +59,20 @@ def check(sources, number, root):
     assert not [entry for entry in entries.values() if entry.bad and "took more than" in entry.bad], listed
     for entry in entries.values():
         assert (entry.frames > 0 and entry.size is not None) or entry.bad, entry
+    for name, entry in entries.items():
+        if not entry.bad:
+            check_readers_agree(videos[name], entry)
     return entries
+
+
+def check_readers_agree(path, entry):
+    """Whatever is not bad gives the same frames by both readers, as the inventory says they are to be read."""
+    wanted = sorted({0, entry.frames // 3, entry.frames // 2, entry.frames - 1})
+    chosen = "pyav" if entry.in_order else "decord"
+    with open_video(path, chosen, entry.frames) as fast, open_video(path, "pyav", entry.frames) as reference:
+        for index in wanted:
+            difference = largest_difference(fast.frames([index]), reference.frames([index]))
+            assert difference <= 2, (path, index, entry)
 
 
 def test_damaged_generated_clips(tmp_path, codecs):

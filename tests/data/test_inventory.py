@@ -1,3 +1,4 @@
+import json
 import resource
 
 import pytest
@@ -19,6 +20,14 @@ def test_what_is_written_is_read(tmp_path):
     write(tmp_path, entries)
     assert load(tmp_path) == entries
     assert load(tmp_path / "nowhere") == {}
+
+
+def test_an_older_inventory_is_read(tmp_path):
+    write(tmp_path, {"a": entry("a", in_order=True)})
+    values = json.loads((tmp_path / FILE).read_text())
+    assert values.pop("in_order") is True
+    (tmp_path / FILE).write_text(json.dumps(values) + "\n")
+    assert load(tmp_path) == {"a": entry("a", in_order=None)}
 
 
 def test_a_journal_keeps_what_was_added_before_a_crash(tmp_path):
@@ -57,7 +66,7 @@ def test_a_line_that_is_no_entry_is_named(tmp_path, line):
     write(tmp_path, {"a": entry("a")})
     with (tmp_path / FILE).open("a") as stream:
         stream.write(line + "\n")
-    with pytest.raises(UserError, match="line 2 is no inventory entry"):
+    with pytest.raises(UserError, match="line 2 is not an inventory entry"):
         load(tmp_path)
 
 

@@ -3,7 +3,6 @@ import pytest
 import torch
 from src.config import ClipSpec
 from src.data.transforms import (
-    SCALES,
     Crop,
     centre_crop,
     check_size,
@@ -16,14 +15,16 @@ from src.data.transforms import (
 )
 from src.errors import UserError
 
+from tests.tiny import SCALES
+
 PAPER = ClipSpec(8, 1, 224, (340, 256), False)
 
 
 def test_the_papers_crop_sizes():
-    assert set(sum(crop_sizes((340, 256), 224), ())) == {256, 224, 192, 168}
-    assert (256, 192) not in crop_sizes((340, 256), 224)  # two scales apart
-    assert len(crop_sizes((340, 256), 224)) == 10
-    assert 112 in sum(crop_sizes((170, 128), 112), ())
+    assert set(sum(crop_sizes((340, 256), 224, SCALES), ())) == {256, 224, 192, 168}
+    assert (256, 192) not in crop_sizes((340, 256), 224, SCALES)  # two scales apart
+    assert len(crop_sizes((340, 256), 224, SCALES)) == 10
+    assert 112 in sum(crop_sizes((170, 128), 112, SCALES), ())
 
 
 @pytest.mark.parametrize(("size", "crop"), [((340, 256), 224), ((170, 128), 112), ((60, 97), 56), ((56, 56), 56)])
@@ -31,11 +32,11 @@ def test_every_training_crop_is_inside_at_one_of_13_places(size, crop):
     rng = np.random.default_rng(0)
     places = {}
     for _ in range(4000):
-        window = multi_scale_crop(size, crop, rng)
+        window = multi_scale_crop(size, crop, rng, SCALES, flip=True)
         assert window.left >= 0 and window.left + window.width <= size[0]
         assert window.top >= 0 and window.top + window.height <= size[1]
         places.setdefault((window.width, window.height), set()).add((window.left, window.top))
-    assert set(places) == set(crop_sizes(size, crop))
+    assert set(places) == set(crop_sizes(size, crop, SCALES))
     for (width, height), found in places.items():
         assert len(found) <= 13
         if size[0] - width >= 4 and size[1] - height >= 4:
@@ -45,7 +46,7 @@ def test_every_training_crop_is_inside_at_one_of_13_places(size, crop):
 
 def test_flip_can_be_switched_off():
     rng = np.random.default_rng(0)
-    flips = [multi_scale_crop((340, 256), 224, rng).flip for _ in range(400)]
+    flips = [multi_scale_crop((340, 256), 224, rng, SCALES, flip=True).flip for _ in range(400)]
     assert 140 < sum(flips) < 260
     assert not any(multi_scale_crop((340, 256), 224, rng, SCALES, flip=False).flip for _ in range(50))
 
@@ -55,7 +56,10 @@ def test_flip_can_be_switched_off():
 def test_native_windows_are_inside_and_not_empty(native, keep):
     size = virtual_size(native, ClipSpec(8, 1, 224, (340, 256), keep))
     rng = np.random.default_rng(0)
-    for window in [*(multi_scale_crop(size, 224, rng) for _ in range(200)), *crops_for_testing(size, 224, 10)]:
+    for window in [
+        *(multi_scale_crop(size, 224, rng, SCALES, True) for _ in range(200)),
+        *crops_for_testing(size, 224, 10),
+    ]:
         left, top, right, bottom = native_window(window, size, native)
         assert 0 <= left < right <= native[0] and 0 <= top < bottom <= native[1]
 

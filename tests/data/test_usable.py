@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from src.data.annotations import Lists, Video
 from src.data.flow import flow_path
-from src.data.inventory import Entry, write
+from src.data.inventory import Entry, load, write
 from src.data.usable import usable
 from src.errors import UserError
 
@@ -52,6 +52,14 @@ def test_frames_are_the_inventorys(lists: Lists) -> None:
     known = usable(lists)
     assert [video.frames for video in known.train + known.test] == [20, 21, 22, 23]
     assert known.left_out == () and replace(known.train[0], frames=None) == lists.train[0]
+
+
+def test_videos_that_must_be_read_in_order_are_marked(lists: Lists) -> None:
+    inventory(lists)
+    entries = load(lists.root)
+    entries["b/2 [x].avi"] = replace(entries["b/2 [x].avi"], in_order=True)
+    write(lists.root, entries)
+    assert [video.in_order for video in usable(lists).train] == [False, True]
 
 
 def test_bad_videos_in_use_are_refused_or_left_out_and_named(lists: Lists, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,25 +8,40 @@ from src.models.backbones.resnext import ResNeXt
 from src.models.backbones.slowfast import SlowFast
 from torch import nn
 
+from tests.models.configured import sizes
+
 INCEPTION = (4, 4, 8, 4, 8, 4)
 
 
-def resnext(**arguments):
-    sizes = {"blocks": (1, 1, 1, 2), "stem_width": 8, "widths": (4, 4, 8, 8), "cardinality": 2}
-    return ResNeXt(**sizes, reduced_channels=8, **arguments)
+def resnext(**changes):
+    small = {
+        "blocks": (1, 1, 1, 2),
+        "stem_width": 8,
+        "widths": (4, 4, 8, 8),
+        "cardinality": 2,
+        "reduced_channels": 8,
+    }
+    return made(ResNeXt, sizes("resnext101") | small | changes)
 
 
-def i3d(**arguments):
+def i3d(**changes):
     stages = ((INCEPTION,), (INCEPTION, INCEPTION), (INCEPTION, INCEPTION))
-    return I3D(stem=(4, 4, 6), stages=stages, reduced=(4, 4, 4, 4, 4, 4), **arguments)
+    return made(I3D, sizes("i3d") | {"stem": (4, 4, 6), "stages": stages, "reduced": (4,) * 6} | changes)
 
 
-def slowfast(**arguments):
-    return SlowFast(blocks=(1, 1, 1, 2), width=8, beta_inverse=4, reduced_channels=(8, 4), **arguments)
+def slowfast(**changes):
+    small = {"blocks": (1, 1, 1, 2), "width": 8, "beta_inverse": 4, "reduced_channels": (8, 4)}
+    return made(SlowFast, {"fusion": "late"} | sizes("slowfast") | small | changes)
 
 
-def r2plus1d(**arguments):
-    return R2Plus1D(blocks=(1, 1, 1, 2), widths=(4, 4, 8, 8), stem_width=5, **arguments)
+def r2plus1d(**changes):
+    return made(
+        R2Plus1D, sizes("r2plus1d") | {"blocks": (1, 1, 1, 2), "widths": (4, 4, 8, 8), "stem_width": 5} | changes
+    )
+
+
+def made(backbone, arguments):
+    return backbone(**({"in_channels": 3, "reduction": "none"} | arguments))
 
 
 REDUCED = ("none", "frmb", "frab")
@@ -94,8 +109,8 @@ def test_deterministic_in_eval_mode(make, arguments):
 @pytest.mark.parametrize(
     ("make", "reduction", "message"),
     [
-        (r2plus1d, "frmb", r"reduction=frmb does not go with R\(2\+1\)D; it takes reduction=none"),
-        (resnext, "narrow", "reduction=narrow does not go with ResNeXt; it takes reduction=none or frmb or frab"),
+        (r2plus1d, "frmb", r"R\(2\+1\)D has no reduction=frmb; choose none"),
+        (resnext, "narrow", "ResNeXt has no reduction=narrow; choose none or frmb or frab"),
         (i3d, "narrow", "reduction=narrow"),
         (slowfast, "narrow", "reduction=narrow"),
     ],
@@ -107,7 +122,7 @@ def test_an_impossible_reduction_is_refused_before_anything_is_built(make, reduc
 
 
 def test_an_unknown_fusion_is_refused():
-    with pytest.raises(ValueError, match="fusion=middle"):
+    with pytest.raises(ValueError, match="unknown fusion 'middle'; choose late or early"):
         slowfast(fusion="middle")
 
 
@@ -125,7 +140,7 @@ def test_frmb_replaces_the_last_block_and_frab_keeps_it():
 def test_slowfast_reduction_follows_the_fusion(fusion, channels):
     for reduction in ("frmb", "frab"):
         with torch.device("meta"):
-            backbone = SlowFast(reduction=reduction, fusion=fusion)
+            backbone = SlowFast(3, reduction, fusion=fusion, **sizes("slowfast"))
         assert backbone.channels == channels
         assert len(backbone.replaced) == (0 if reduction == "frab" else len({"late": [0], "early": [0, 1]}[fusion]))
 
@@ -144,9 +159,10 @@ def test_slowfast_pathways_take_their_own_frames():
 
 
 def test_reduction_blocks_start_kaiming_normal():
-    weight = ResNeXt(
-        reduction="frab", blocks=(1, 1, 1, 1), stem_width=8, widths=(32, 32, 32, 512), cardinality=1
-    ).reduction.conv1.weight
+    network = resnext(
+        reduction="frab", blocks=(1, 1, 1, 1), widths=(32, 32, 32, 512), cardinality=1, reduced_channels=512
+    )
+    weight = network.reduction.conv1.weight
     assert weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.02)
 
 

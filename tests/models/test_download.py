@@ -4,17 +4,21 @@ import hashlib
 import http.server
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from src.errors import UserError
-from src.models import download
+from src.models.weights import download
 
 CONTENT = bytes(range(256)) * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, with ranges unless the path says `plain`; `cut` breaks off in the middle."""
+    """Serves CONTENT, with ranges unless the path says `plain`.
+
+    `cut` breaks off in the middle, `shifted` gives another range than asked for, `huge` promises a terabyte.
+    """
 
     def do_GET(self):
         requests = self.server.requests
@@ -22,6 +26,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         requests.append(span)
         if self.path == "/moved":
             return self.send_error(404)
+        if self.path == "/huge":
+            self.send_response(200)
+            self.send_header("Content-Length", str(10**12))
+            return self.end_headers()
         start = int(span.removeprefix("bytes=").rstrip("-")) if span and self.path != "/plain" else 0
         if start >= len(CONTENT):
             self.send_response(416)
@@ -29,6 +37,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             return self.end_headers()
         self.send_response(206 if start else 200)
+        if start:
+            first = start + (self.path == "/shifted")
+            self.send_header("Content-Range", f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
         broken = self.path == "/cut" and len(requests) == 1
@@ -40,7 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def listed(folder):
-    return [path.name for path in folder.iterdir()]
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
 
 
 @pytest.fixture
@@ -126,5 +137,47 @@ def test_configurations(server, home, tmp_path):
     assert download.obtain({"kind": "file", "path": str(home / "w.pth")}) == home / "w.pth"
     with pytest.raises(UserError, match="no such file"):
         download.obtain({"kind": "file", "path": str(tmp_path / "absent.pth")})
-    with pytest.raises(UserError, match="no published weights"):
+    with pytest.raises(UserError, match="no weights are published"):
         download.obtain({"kind": "published", "source": None})
+
+
+def test_several_at_once_download_once(server, home):
+    def fetch(_):
+        return download.published("w.pth", f"{server.url}/w.pth", SHA256).read_bytes()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(fetch, range(4))) == [CONTENT] * 4
+    assert server.requests == [None]
+    assert listed(home) == ["w.pth"]
+
+
+def test_a_server_that_resumes_at_another_place_is_asked_for_all_of_it(server, home):
+    home.mkdir(parents=True)
+    (home / "w.pth.part").write_bytes(CONTENT[:1000])
+    assert download.published("w.pth", f"{server.url}/shifted", SHA256).read_bytes() == CONTENT
+
+
+def test_more_than_any_weights_have_is_not_downloaded(server, home):
+    with pytest.raises(UserError, match="it sends more than 4,294,967,296 bytes"):
+        download.published("w.pth", f"{server.url}/huge")
+    assert listed(home) == []
+
+
+@pytest.mark.parametrize("file", ["../w.pth", "/etc/w.pth", "a/w.pth", "", "..", ".bashrc"])
+def test_a_name_that_leaves_the_cache_is_refused(server, home, file):
+    with pytest.raises(UserError, match="give a plain file name"):
+        download.published(file, f"{server.url}/w.pth")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/w.pth", "data:,x", "w.pth"])
+def test_an_address_that_is_not_of_the_web_is_refused(home, url):
+    with pytest.raises(UserError, match="is not an address of the web"):
+        download.published("w.pth", url)
+
+
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"w\.pth: cannot be written \(Not a directory\)"):
+        download.published("w.pth", f"{server.url}/w.pth")

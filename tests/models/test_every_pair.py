@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 import torch
-from src.build import build_recognizer, compose
+from src.build import build_recognizer
+from src.build.compose import compose
 from src.errors import UserError
 
 from tests.tiny import CLASSES, CROP, FRAMES, options, tiny
@@ -95,10 +96,11 @@ def sizes(recognizer):
 
 HEAD = """
     import torch
+    from src.models.pooling.head import Head
     from torch import Tensor, nn
 
 
-    class Peak(nn.Module):
+    class Peak(Head):
         def __init__(self, channels: int, length: int, hidden: int = 8) -> None:
             super().__init__()
             self.linear = nn.Linear(channels, hidden)

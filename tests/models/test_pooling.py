@@ -7,22 +7,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 from src.models.pooling.average import Average
-from src.models.pooling.bert import Bert
 from src.models.pooling.concat import Concat
 from src.models.pooling.fusion import EarlyFusion, LateFusion, shorten
 from src.models.pooling.lstm import Lstm
 from src.models.pooling.nonlocal_concat import NonLocal, NonLocalConcat
 
+from tests.models.configured import bert, bert_with
+
 WIDTH, LENGTH = 16, 4
 SMALL = {
     "average": Average,
-    "concat": Concat,
+    "concat": functools.partial(Concat, hidden=None),
     "concat_fc": functools.partial(Concat, hidden=12),
-    "lstm": functools.partial(Lstm, hidden=10),
-    "nonlocal_concat": functools.partial(NonLocalConcat, hidden=12),
-    "bert": Bert,
-    "bert_pooled": functools.partial(Bert, cls_token="pooled", layers=2, init_std=0.2),
-    "bert_normalized": functools.partial(Bert, normalize_tokens=True),
+    "lstm": functools.partial(Lstm, hidden=10, layers=2),
+    "nonlocal_concat": functools.partial(NonLocalConcat, inner=None, hidden=12),
+    "bert": bert,
+    "bert_pooled": bert_with(cls_token="pooled", layers=2, init_std=0.2),
+    "bert_normalized": bert_with(normalize_tokens=True),
 }
 
 
@@ -84,7 +85,7 @@ def test_average():
 def test_concat_puts_tokens_side_by_side():
     x = feature_map()
     expected = torch.cat([x[:, :, step].mean((2, 3)) for step in range(LENGTH)], dim=1)
-    torch.testing.assert_close(Concat(WIDTH, LENGTH)(x), expected)
+    torch.testing.assert_close(Concat(WIDTH, LENGTH, hidden=None)(x), expected)
     head = Concat(WIDTH, LENGTH, hidden=7)
     torch.testing.assert_close(head(x), F.linear(expected, head.linear.weight, head.linear.bias))
 
@@ -115,12 +116,15 @@ def test_nonlocal_block_by_its_definition():
 @pytest.mark.parametrize(
     ("head", "parameters"),
     [  # width 512, four time steps; from the tensors of the authors' checkpoints
-        (Bert, 3_155_456),
+        (bert, 3_155_456),
         (functools.partial(Concat, hidden=1550), 2048 * 1550 + 1550),
-        (functools.partial(Lstm, hidden=450), 3_358_800),
-        (NonLocalConcat, 4 * (512 * 512 + 512) + 2 * 512 + 2048 * 1000 + 1000),
+        (functools.partial(Lstm, hidden=450, layers=2), 3_358_800),
+        (
+            functools.partial(NonLocalConcat, inner=None, hidden=1000),
+            4 * (512 * 512 + 512) + 2 * 512 + 2048 * 1000 + 1000,
+        ),
         (Average, 0),
-        (Concat, 0),
+        (functools.partial(Concat, hidden=None), 0),
     ],
 )
 def test_parameters_at_full_size(head, parameters):
@@ -134,13 +138,13 @@ def test_parameters_at_full_size(head, parameters):
 def test_one_pathway_makes_both_fusions_the_plain_head():
     x = feature_map()
     for fusion in (LateFusion, EarlyFusion):
-        model = fusion(Bert, (WIDTH,), (LENGTH,)).eval()
+        model = fusion(bert, (WIDTH,), (LENGTH,)).eval()
         assert torch.equal(model([x]), model.heads[0](x))
 
 
 def test_late_fusion_is_one_head_per_pathway():
     slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 3, 3)
-    model = LateFusion(Bert, (32, 16), (4, 16)).eval()
+    model = LateFusion(bert, (32, 16), (4, 16)).eval()
     assert model.out_channels == 48
     expected = torch.cat([model.heads[0](slow), model.heads[1](fast)], dim=1)
     assert torch.equal(model([slow, fast]), expected)
@@ -148,7 +152,7 @@ def test_late_fusion_is_one_head_per_pathway():
 
 def test_early_fusion_is_one_head_over_both():
     slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 3, 3)
-    model = EarlyFusion(Bert, (32, 16), (4, 16)).eval()
+    model = EarlyFusion(bert, (32, 16), (4, 16)).eval()
     joined = torch.cat([slow, fast.view(2, 16, 4, 4, 3, 3).mean(3)], dim=1)
     assert model.out_channels == 48
     torch.testing.assert_close(model([slow, fast]), model.heads[0](joined))
@@ -156,7 +160,7 @@ def test_early_fusion_is_one_head_over_both():
 
 def test_early_fusion_of_maps_of_unequal_size_joins_their_tokens():
     slow, fast = feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 5, 5)
-    (joined,) = EarlyFusion(Concat, (32, 16), (4, 16)).maps([slow, fast])
+    (joined,) = EarlyFusion(functools.partial(Concat, hidden=None), (32, 16), (4, 16)).maps([slow, fast])
     expected = torch.cat([slow.mean((3, 4)), fast.mean((3, 4)).view(2, 16, 4, 4).mean(3)], dim=1)
     torch.testing.assert_close(joined[..., 0, 0], expected)
 
@@ -165,3 +169,24 @@ def test_early_fusion_of_maps_of_unequal_size_joins_their_tokens():
 def test_shorten_is_adaptive_average_pooling(time, length):
     x = feature_map(2, 3, time, 2, 2)
     torch.testing.assert_close(shorten(x, length), F.adaptive_avg_pool3d(x, (length, 2, 2)))
+
+
+# Attention
+
+
+@pytest.mark.parametrize("fusion", [LateFusion, EarlyFusion])
+def test_fusion_reports_the_attention_of_each_head(fusion):
+    maps = [feature_map(2, 32, 4, 3, 3), feature_map(2, 16, 16, 3, 3)]
+    model = fusion(bert_with(layers=2), (32, 16), (4, 16)).eval()
+    assert model.has_attention
+    lengths = [4, 16] if fusion is LateFusion else [4]
+    shapes = [tuple(weights.shape) for weights in model.attention(maps)]
+    assert shapes == [(2, 2, 8, length + 1, length + 1) for length in lengths]
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if not name.startswith("bert")])
+def test_other_heads_have_no_attention_and_say_so(name):
+    model = LateFusion(SMALL[name], (WIDTH,), (LENGTH,))
+    assert not model.has_attention
+    with pytest.raises(NotImplementedError, match="has no attention weights"):
+        model.attention([feature_map()])

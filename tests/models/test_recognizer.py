@@ -1,12 +1,10 @@
-import functools
-
 import pytest
 import torch
 from src.build import build_recognizer
 from src.models.pooling.average import Average
-from src.models.pooling.bert import Bert
 from src.models.recognizer import Recognizer
 
+from tests.models.configured import bert_with
 from tests.models.toy import Toy
 from tests.tiny import CROP, FRAMES, tiny
 
@@ -66,7 +64,7 @@ def test_features_are_the_maps_of_each_pathway():
 @pytest.mark.parametrize("fusion", ["late", "early"])
 @pytest.mark.parametrize("channels", [(16,), (16, 8)])
 def test_shapes_and_gradients(fusion, channels):
-    model = recognizer(channels, functools.partial(Bert, heads=2), fusion=fusion)
+    model = recognizer(channels, bert_with(heads=2), fusion=fusion)
     logits = model(torch.randint(0, 256, (2, 3, 4, 6, 6), dtype=torch.uint8))
     assert logits.shape == (2, 5)
     logits.square().sum().backward()
@@ -84,9 +82,9 @@ def test_runs_in_bfloat16():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fusion": "middle"}, ["fusion=middle", "late", "early"]),
+        ({"fusion": "middle"}, ["unknown fusion 'middle'", "late or early"]),
         ({"num_classes": 0}, ["num_classes=0"]),
-        ({"head": functools.partial(Bert, heads=5)}, ["5 heads", "16"]),
+        ({"head": bert_with(heads=5)}, ["heads=5", "16"]),
     ],
 )
 def test_wrong_arguments_are_named_in_one_line(changes, words):
@@ -110,7 +108,7 @@ def test_wrong_clips_are_refused(clip, word):
 
 def test_a_clip_of_another_length_is_refused_by_heads_with_weights_per_step():
     with pytest.raises(ValueError, match="built for 4 time steps and the feature map has 8"):
-        recognizer(head=functools.partial(Bert, heads=2))(torch.zeros(1, 3, 8, 6, 6))
+        recognizer(head=bert_with(heads=2))(torch.zeros(1, 3, 8, 6, 6))
     assert recognizer()(torch.zeros(1, 3, 8, 6, 6)).shape == (1, 5)
 
 

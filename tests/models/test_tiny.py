@@ -6,6 +6,13 @@ import torch
 from src.data.moving_shapes import LEAD, PAUSE, scenes
 from src.models.backbones.tiny import Tiny
 
+from tests.models.configured import sizes
+
+
+def tiny(in_channels: int = 3, **changes: object) -> Tiny:
+    """The network of conf/model/tiny.yaml, changed."""
+    return Tiny(in_channels, **({"reduction": "none"} | sizes("tiny") | changes))
+
 
 def time_seen(net: Tiny, frames: int, step: int) -> list[int]:
     """Frames that one step of the feature map depends on, by its gradient."""
@@ -19,14 +26,14 @@ def time_seen(net: Tiny, frames: int, step: int) -> list[int]:
 @pytest.mark.parametrize(("frames", "crop"), [(32, 56), (7, 40), (1, 33)])
 @pytest.mark.parametrize("channels", [2, 3])
 def test_declared_sizes_are_the_real_ones(frames: int, crop: int, channels: int) -> None:
-    net = Tiny(channels)
+    net = tiny(channels)
     (feature_map,) = net(torch.randn(2, channels, frames, crop, crop))
     side = -(-crop // 16)
     assert feature_map.shape == (2, *net.channels, *net.lengths(frames), side, side)
 
 
 def test_it_looks_less_far_than_the_pause_between_two_motions() -> None:
-    net = Tiny(3)
+    net = tiny(3)
     (length,) = net.lengths(32)
     spans = [time_seen(net, 32, step) for step in range(length)]
     widths = [span[-1] - span[0] + 1 for span in spans]
@@ -36,7 +43,7 @@ def test_it_looks_less_far_than_the_pause_between_two_motions() -> None:
 
 def test_average_pooling_cannot_tell_twins_apart() -> None:
     """Without noise, and without the stride that meets them in another phase, twins have the same mean map."""
-    net = Tiny(3, strides=(1, 1, 1, 1)).eval()
+    net = tiny(3, strides=(1, 1, 1, 1)).eval()
     for pair in range(4):
         twins = scenes(pair, np.random.default_rng(pair), 32, 32)
         clips = torch.from_numpy(np.stack(twins)).permute(0, 4, 1, 2, 3) / 255  # N T H W C → N C T H W
@@ -52,14 +59,14 @@ def test_average_pooling_cannot_tell_twins_apart() -> None:
 def test_the_receptive_field_follows_from_kernels_and_strides(
     kernels: tuple[int, ...], strides: tuple[int, ...], field: int
 ) -> None:
-    net = Tiny(3, widths=(4, 8), kernels=kernels, strides=strides)
+    net = tiny(3, widths=(4, 8), kernels=kernels, strides=strides)
     (length,) = net.lengths(24)
     span = time_seen(net, 24, length // 2)
     assert span[-1] - span[0] + 1 == net.receptive_field == field
 
 
 def test_every_parameter_learns() -> None:
-    net = Tiny(3)
+    net = tiny(3)
     net(torch.randn(2, 3, 8, 32, 32))[0].square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
@@ -67,11 +74,11 @@ def test_every_parameter_learns() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"reduction": "frab"}, "tiny has no reduction=frab.*reduction=none works"),
+        ({"reduction": "frab"}, "tiny has no reduction=frab; choose none"),
         ({"widths": (8, 16)}, "2 widths, 4 kernels and 4 strides"),
-        ({"kernels": (2, 3, 1, 1)}, "odd kernels"),
+        ({"kernels": (2, 3, 1, 1)}, "kernels must be odd"),
     ],
 )
 def test_impossible_arguments_are_named(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Tiny(3, **arguments)  # type: ignore[arg-type]
+        tiny(3, **arguments)

@@ -1,5 +1,6 @@
 """Loading weights: what is reported, what is refused, and what is made of RGB weights for flow."""
 
+import random
 from functools import partial
 
 import pytest
@@ -11,21 +12,30 @@ from src.models.backbones.r2plus1d import R2Plus1D
 from src.models.backbones.resnext import ResNeXt
 from src.models.backbones.slowfast import SlowFast
 from src.models.pooling.average import Average
-from src.models.pooling.bert import Bert
 from src.models.pooling.concat import Concat
 from src.models.recognizer import Recognizer
+from src.models.weights.translation import assemble, into_place, translate
 
+from tests.models.configured import bert, bert_with, sizes
 from tests.models.golden import fill, layouts
 
-BERT = partial(Bert, heads=2)
+BERT = bert_with(heads=2)
 
 
 def resnext(reduction="none", in_channels=3):
-    return ResNeXt(in_channels, reduction, (1, 1, 1, 2), 8, (4, 4, 4, 8), cardinality=2, reduced_channels=8)
+    small = {
+        "blocks": (1, 1, 1, 2),
+        "stem_width": 8,
+        "widths": (4, 4, 4, 8),
+        "cardinality": 2,
+        "reduced_channels": 8,
+    }
+    return ResNeXt(in_channels, reduction, **(sizes("resnext101") | small))
 
 
 def r2plus1d(in_channels=3):
-    return R2Plus1D(in_channels, blocks=(1, 1, 1, 1), widths=(4, 4, 4, 8), stem_width=5)
+    small = {"blocks": (1, 1, 1, 1), "widths": (4, 4, 4, 8), "stem_width": 5}
+    return R2Plus1D(in_channels, "none", **(sizes("r2plus1d") | small))
 
 
 def recognizer(backbone, head=Average, num_classes=5, frames=16):
@@ -188,7 +198,7 @@ def test_cross_modality_initialisation_keeps_the_response_to_a_constant():
 def test_cross_modality_initialisation_takes_both_of_slowfasts_stems():
     with torch.device("meta"):
         network = Recognizer(
-            SlowFast(2),
+            SlowFast(2, "none", fusion="late", **sizes("slowfast")),
             Average,
             fusion="late",
             frames=64,
@@ -213,14 +223,14 @@ def test_flow_networks_with_published_flow_weights_refuse_rgb_weights():
 def test_the_authors_concatenation_runs_channel_by_channel():
     network = recognizer(resnext("frmb"), partial(Concat, hidden=6), frames=32)
     theirs = torch.randn(6, 8 * 2)
-    named = weights._into_place("pooling.heads.0.linear.weight", theirs, network)[1]
+    named = into_place("pooling.heads.0.linear.weight", theirs, network)[1]
     x = torch.randn(3, 8, 2)  # N, D, T
     torch.testing.assert_close(x.transpose(1, 2).flatten(1) @ named.T, x.flatten(1) @ theirs.T)
 
 
 def test_the_authors_layer_norm_divides_by_the_unbiased_deviation():
     scale, shift, x = torch.rand(16) + 0.5, torch.randn(16), torch.randn(4, 16)
-    ours = weights.assemble({"pooling.heads.0.layers.0.norm1.a_2": ("", scale)})
+    ours = assemble({"pooling.heads.0.layers.0.norm1.a_2": ("", scale)})
     norm = torch.nn.functional.layer_norm(x, (16,), ours["pooling.heads.0.layers.0.norm1.weight"], shift)
     expected = scale * (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 1e-6) + shift
     torch.testing.assert_close(norm, expected, atol=1e-4, rtol=1e-4)
@@ -234,20 +244,21 @@ def test_where_a_file_names_a_tensor_twice_the_later_one_counts():
         network = recognizer_of_slowfast("frmb")
     state = {name: torch.empty(shape, device="meta") for name, shape in layout.items()}
     state |= {name: fill.fill_tensor(name, layout[name]) for name in pair}
-    _, named = weights.translate(state, network)
+    _, named = translate(state, network)
     assert named["backbone.reduction.0.conv1.weight"][0] == pair[1]
 
 
 def recognizer_of_slowfast(reduction):
     arguments = {"fusion": "late", "frames": 64, "num_classes": 51, "dropout": 0.0}
-    return Recognizer(SlowFast(reduction=reduction), Bert, mean=[0.5] * 3, std=[0.5] * 3, **arguments)
+    slowfast = SlowFast(3, reduction, fusion="late", **sizes("slowfast"))
+    return Recognizer(slowfast, bert, mean=[0.5] * 3, std=[0.5] * 3, **arguments)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match="no such checkpoint file"):
         weights.load(recognizer(resnext()), tmp_path / "absent.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pth: cannot be read"):
+    with pytest.raises(UserError, match=r"text\.pth: damaged, or not a checkpoint of PyTorch"):
         weights.load(recognizer(resnext()), tmp_path / "text.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="holds a list"):
@@ -261,7 +272,7 @@ class Evil:
 
 def test_no_code_in_a_file_is_run(tmp_path, capsys):
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match=r"evil\.pth: cannot be read as a checkpoint of plain tensors"):
+    with pytest.raises(UserError, match=r"evil\.pth: holds builtins\.print; only tensors are read"):
         weights.load(recognizer(resnext()), tmp_path / "evil.pth")
     assert "code has run" not in capsys.readouterr().out
 
@@ -272,8 +283,8 @@ def test_i3d_loads_with_and_without_a_head():
     for reduction in ("none", "frmb", "frab"):
         with torch.device("meta"):
             network = Recognizer(
-                I3D(reduction=reduction),
-                Bert,
+                I3D(3, reduction, **sizes("i3d")),
+                bert,
                 fusion="late",
                 frames=64,
                 num_classes=51,
@@ -284,3 +295,23 @@ def test_i3d_loads_with_and_without_a_head():
         loaded = weights.load(network, state)
         dropped = {name.rsplit(".", 3)[0] for name in loaded.dropped if not name.startswith("logits")}
         assert dropped == ({"Mixed_5c"} if reduction == "frmb" else set())
+
+
+@pytest.mark.parametrize("layout", ["pretrained", "authors"])
+def test_foreign_states_changed_at_random(layout):
+    draw, target = random.Random(2), recognizer(resnext("frmb"), BERT)
+    original = as_mars(recognizer(resnext()))
+    if layout == "authors":
+        original = {f"features.{i}.{name}": tensor for i, (name, tensor) in enumerate(original.items())}
+        original |= {"features.4.0.conv1.weight": torch.ones(4, 8, 1, 1, 1), "linear.weight": torch.ones(6, 16)}
+        thirds = "bert.transformer_blocks.0.attention.linear_layers"
+        original |= {f"{thirds}.{i}.weight": torch.ones(8, 8) for i in range(3)}
+        original["bert.transformer_blocks.0.input_sublayer.norm.a_2"] = torch.ones(8)
+    for _ in range(200):
+        content = dict(original)
+        for name in draw.sample(list(content), 3):
+            content[name] = torch.ones([draw.choice([0, 1, 2, 8]) for _ in range(draw.randrange(6))])
+        try:
+            weights.load(target, content)
+        except UserError as error:
+            assert "\n" not in str(error)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from src.build import build_recognizer
 from src.models import weights
-from src.models.layouts import LAYOUTS, bare, recognise
+from src.models.weights.layouts import LAYOUTS, recognise, strip_prefixes
 from torch import nn
 
 from tests.models.golden import fill, layouts, numbers
@@ -84,7 +84,7 @@ def test_nothing_is_missing_and_nothing_left_over(name):
 
 
 def test_every_layout_has_a_checkpoint():
-    recognised = [recognise(bare(entry["state_dict"]).values()) for entry in layouts().values()]
+    recognised = [recognise(strip_prefixes(entry["state_dict"]).values()) for entry in layouts().values()]
     assert set(recognised) == set(LAYOUTS)
 
 

@@ -1,10 +1,11 @@
 """A backbone of one convolution per pathway, for what depends on no real one."""
 
 import torch
+from src.models.backbones.backbone import Backbone
 from torch import Tensor, nn
 
 
-class Toy(nn.Module):
+class Toy(Backbone):
     """Pathway i sees every 2^i-th frame and gives maps of half the height and width."""
 
     def __init__(self, channels: tuple[int, ...] = (16,), in_channels: int = 3) -> None:

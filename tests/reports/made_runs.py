@@ -1,18 +1,34 @@
-"""Made-up run folders that hold what real runs write."""
+"""Made-up run folders and manifests that hold what real ones write, and the commands that read them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from src import files
-from src.reports.rows import Job, Row
-from src.reports.runs import read_run
+from src import files, report, sweep
+from src.command_line.options import parse
+from src.reports.lines import Line, lines_of
+from src.reports.sources import Entry
+from src.runs import records
+from src.runs.folder import RunFolder
+from src.runs.records import SCHEMA, Best, Cost, DataRecord, Origin, Results, RunRecord, Videos
 from src.scores import Scores
+from src.sweeps import manifest
+from src.sweeps.manifest import Job, Manifest, Row
 
 CLASSES = ["up", "down", "left", "right", "in", "out"]
-TINY = ["model=tiny", "data=ordered_motions", "logger=csv"]
+ORIGIN = Origin("python -m src.train", "2026-11-22T10:00:00+00:00", None, "3.11.7", {"torch": "2.11"}, {"cores": "2"})
+SETTINGS = {
+    "version": 2,
+    "model.name": "tiny",
+    "pooling.name": "bert",
+    "pooling.head.layers": 1,
+    "modality.name": "rgb",
+    "optim.name": "adamw",
+    "data.name": "ordered_motions",
+    "protocol.name": "paper",
+}
+COST = Cost(params=1_500_000, macs=2_000_000_000, operations=2_100_000_000)
 
 
 def scores(right: Sequence[bool], split: int = 1, classes: list[str] = CLASSES) -> Scores:
@@ -25,65 +41,107 @@ def scores(right: Sequence[bool], split: int = 1, classes: list[str] = CLASSES) 
     return Scores(classes, videos, labels, values, np.ones(len(right), dtype=np.int64))
 
 
-def write_run(
-    folder: Path,
-    right: Sequence[bool],
-    config: DictConfig | None = None,
-    split: int | None = 1,
-    seed: int = 0,
-    protocol: str = "paper",
-    lists: str = "",
-    name: str = "ordered_motions",
-    **other: Any,
-) -> Path:
-    """What a finished run leaves behind, with these videos right."""
-    made = other.pop("scores", None) or scores(right, split or 1)
-    made.save(folder / "scores" / "test.npz")
-    if config is not None:
-        cfg = config.copy()
-        cfg.seed = seed
-        files.write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-    about = {"title": folder.name, "identity": folder.name}
-    data = {phase: {"videos": len(right), "sha256": f"{phase}{split}{lists}"} for phase in ("test", "train_val")}
-    results = {
-        "protocol": {"name": protocol, "fraction": None if protocol == "paper" else 0.1},
-        "split": split,
-        "seed": seed,
-        "parameters": 1,
-        "data": {"name": name, "root": f"/data{lists}", "classes": len(made.classes), **data},
-        "metrics": made.metrics(),
-        "tested": len(right),
-        "best": {"epoch": 3},
-    }
-    files.write_json(folder / "run.json", about)
-    files.write_json(folder / "results.json", {**about, **results, **other})
-    return folder
-
-
 def share(count: int, of: int = 10) -> list[bool]:
     return [i < count for i in range(of)]
 
 
-def row_of(name: str, folders: Sequence[Path], **other: Any) -> Row:
-    def job(folder: Path) -> Job:
-        run = read_run(folder)
-        return Job(folder, run.key if run else (1, 9))
-
-    return Row(name, [job(folder) for folder in folders], **other)
-
-
-def write_manifest(rows: list[dict[str, Any]], name: str = "mini") -> None:
-    about = {"experiment": name, "table": None, "title": "A table of one's own", "overrides": []}
-    files.write_json(Path("outputs/sweeps") / f"{name}.json", {**about, "rows": rows})
-
-
-def job(folder: str, split: int | None = 1, seed: int = 0, data: str = "ordered_motions") -> dict[str, Any]:
-    overrides = [*TINY, "pooling=bert", f"seed={seed}"]
-    return {
+def write_run(
+    folder: Path | str,
+    right: Sequence[bool],
+    *,
+    split: int | None = 1,
+    seed: int = 0,
+    protocol: str = "paper",
+    lists: str = "",
+    root: str | None = None,
+    name: str = "ordered_motions",
+    settings: dict[str, Any] | None = None,
+    made: Scores | None = None,
+    **other: Any,
+) -> Path:
+    """What a finished run writes, with these videos right. other: fields of its results."""
+    run = RunFolder(Path(folder))
+    made = made or scores(right, split or 1)
+    made.save(run.scores)
+    settings = {**SETTINGS, "data.split": split, "seed": seed, **(settings or {})}
+    data = DataRecord(
+        schema=SCHEMA,
+        name=name,
+        root=root or f"/data{lists}",
+        split=split,
+        official=True,
+        classes=made.classes,
+        left_out=[],
+        train=Videos(20, f"train{split}{lists}"),
+        val=Videos(5, f"val{split}{lists}"),
+        test=Videos(len(right), f"test{split}{lists}"),
+        train_val=Videos(25, f"train_val{split}{lists}"),
+    )
+    fields: dict[str, Any] = {
+        "cost": COST,
         "data": data,
-        "split": split,
-        "seed": seed,
-        "overrides": overrides,
-        "folder": folder,
-        "identity": folder,
+        "best": Best(epoch=3, val_top1=50.0),
+        "diverged": False,
+        "metrics": made.metrics(),
+        "tested": len(right),
+        **other,
     }
+    results = Results(
+        schema=SCHEMA,
+        title=run.path.name,
+        identity=run.path.name,
+        origin=ORIGIN,
+        model="tiny",
+        pooling="bert",
+        modality="rgb",
+        optimizer="adamw",
+        protocol={"name": protocol, "fraction": None if protocol == "paper" else 0.1},
+        split=split,
+        seed=seed,
+        epochs=5,
+        checkpoint="checkpoints/best.ckpt",
+        seconds={"fit": 1.5},
+        unreadable={},
+        settings=settings,
+        **fields,
+    )
+    files.write_text(run.config, "model: {name: tiny}\n")
+    records.write(run.run, RunRecord(SCHEMA, run.path.name, run.path.name, settings, [], ORIGIN))
+    records.write(run.results, results)
+    return run.path
+
+
+def job(folder: Path | str, split: int | None = 1, seed: int = 0, data: str = "ordered_motions") -> Job:
+    return Job(data, split, seed, ["pooling=bert", f"seed={seed}"], str(folder), str(folder))
+
+
+def job_of(folder: Path) -> Job:
+    """The job whose run has been written to a folder."""
+    results = RunFolder(folder).read_results()
+    assert results is not None
+    return job(folder, results.split, results.seed, results.data.name)
+
+
+def entry(
+    name: str, folders: Sequence[Path] = (), streams: Sequence[str] = (), expected: dict[str, float] | None = None
+) -> Entry:
+    return Entry(name, [job_of(folder) for folder in folders], list(streams), expected or {})
+
+
+def one_line(folders: Sequence[Path]) -> Line:
+    (line,) = lines_of([entry("bert", folders)])
+    return line
+
+
+def write_manifest(rows: list[Row], name: str = "mini", table: str | None = None) -> Path:
+    manifest.write(Manifest(SCHEMA, name, table, "A table of one's own", [], rows))
+    return manifest.path_of(name)
+
+
+def run_report(*words: str) -> int:
+    """The command, as its words are read from the command line."""
+    return report.report(parse(report.COMMAND, words))
+
+
+def run_status(*words: str) -> int:
+    return sweep.sweep(parse(sweep.COMMAND, ["status", *words]))

@@ -1,4 +1,4 @@
-"""What several backbones share: the residual bottleneck, its initialisation, and the reduction's rules."""
+"""What several backbones share: the residual bottleneck, initialisation, and the check of the reduction."""
 
 from collections.abc import Callable, Sequence
 
@@ -57,7 +57,7 @@ def centred(kernel: Kernel) -> Kernel:
 
 
 def halved(length: int, times: int = 1) -> int:
-    """What `times` strided convolutions or poolings of stride 2 leave of `length`, all padded to round up."""
+    """`length` after `times` convolutions or poolings of stride 2, each rounding up."""
     for _ in range(times):
         length = (length + 1) // 2
     return length
@@ -76,6 +76,4 @@ def initialize(module: nn.Module) -> None:
 def check_reduction(backbone: str, reduction: str, offered: Sequence[str]) -> None:
     """ValueError unless `reduction` is one that this backbone offers."""
     if reduction not in offered:
-        raise ValueError(
-            f"reduction={reduction} does not go with {backbone}; it takes reduction={' or '.join(offered)}"
-        )
+        raise ValueError(f"{backbone} has no reduction={reduction}; choose {' or '.join(offered)}")

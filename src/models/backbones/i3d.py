@@ -7,21 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.models.backbones.backbone import Backbone
 from src.models.backbones.blocks import Kernel, Norm, check_reduction, halved, initialize
 
-# Channels of each Inception module: 1×1×1; 1×1×1, 3×3×3; 1×1×1, 3×3×3; 1×1×1 behind a pool.
-STAGES = (
-    ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
-    (
-        (192, 96, 208, 16, 48, 64),
-        (160, 112, 224, 24, 64, 64),
-        (128, 128, 256, 24, 64, 64),
-        (112, 144, 288, 32, 64, 64),
-        (256, 160, 320, 32, 128, 128),
-    ),
-    ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
-)
-REDUCED = (192, 96, 192, 24, 64, 64)
 POOLS: tuple[tuple[Kernel, Kernel], ...] = (  # kernel and stride in front of each stage
     ((1, 3, 3), (1, 2, 2)),
     ((3, 3, 3), (2, 2, 2)),
@@ -29,31 +17,33 @@ POOLS: tuple[tuple[Kernel, Kernel], ...] = (  # kernel and stride in front of ea
 )
 
 
-class I3D(nn.Module):
-    """Clip (N, C, T, H, W) → one map (N, 1024, T/8, H/32, W/32) at the default sizes, fractions rounded up.
+class I3D(Backbone):
+    """Clip (N, C, T, H, W) → one map (N, 1024, T/8, H/32, W/32) at full size, fractions rounded up.
 
-    Full size: 64 frames of 224×224 give 1024×8×7×7. All padding is TensorFlow's "same", which depends on the
-    input's size, so any size fits.
+    Full size is that of conf/model/i3d.yaml: 64 frames of 224×224 give 1024×8×7×7. All padding is TensorFlow's
+    "same", which depends on the input's size, so any size fits.
 
     stem: channels of the three convolutions in front.
-    stages: three lists of Inception modules, six widths each.
+    stages: three lists of Inception modules, six widths each (see `Inception`).
     reduction: "frmb" replaces the last module by one of widths `reduced`, "frab" appends that one.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
-        reduction: str = "none",
-        stem: Sequence[int] = (64, 64, 192),
-        stages: Sequence[Sequence[Sequence[int]]] = STAGES,
-        reduced: Sequence[int] = REDUCED,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
+        in_channels: int,
+        reduction: str,
+        *,
+        stem: Sequence[int],
+        stages: Sequence[Sequence[Sequence[int]]],
+        reduced: Sequence[int],
+        norm_eps: float,
+        norm_momentum: float,
     ) -> None:
         check_reduction("I3D", reduction, ("none", "frmb", "frab"))
         super().__init__()
         norm = partial(nn.BatchNorm3d, eps=norm_eps, momentum=norm_momentum)
-        unit, inception = partial(Unit, norm=norm), partial(Inception, norm=norm)
+        unit = partial(Unit, norm=norm)
+        inception = partial(Inception, norm=norm)
         self.stem = nn.Sequential(
             unit(in_channels, stem[0], 7, stride=2),
             SamePool((1, 3, 3), (1, 2, 2)),
@@ -61,12 +51,12 @@ class I3D(nn.Module):
             unit(stem[1], stem[2], 3),
         )
         plan = [list(stage) for stage in stages]
-        # The module that a reduction takes the place of, and its place: names of tensors start with these.
-        self.replaced: dict[str, str] = {}
         if reduction == "frmb":
+            # A stage's first layer is its pooling, so its last module has the number of modules.
             self.replaced = {f"stages.{len(plan) - 1}.{len(plan[-1])}.": "reduction."}
-            plan[-1] = plan[-1][:-1]
-        built, channels = [], stem[2]
+            plan[-1].pop()
+        built = []
+        channels = stem[2]
         for (kernel, stride), stage in zip(POOLS, plan, strict=True):
             layers: list[nn.Module] = [SamePool(kernel, stride)]
             for widths in stage:
@@ -109,12 +99,15 @@ class Unit(nn.Module):
         padding = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
         self.bn = norm(out_channels)
-        self.kernel, self.stride = kernel, stride
+        self.kernel = kernel
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride > 1:
-            pads = [same_padding(size, self.kernel, self.stride) for size in x.shape[2:]]
-            x = F.pad(x, [side for pad in reversed(pads) for side in pad])  # F.pad counts from the last axis
+            pads: list[int] = []
+            for size in reversed(x.shape[2:]):  # F.pad counts from the last axis
+                pads += same_padding(size, self.kernel, self.stride)
+            x = F.pad(x, pads)
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
@@ -123,7 +116,8 @@ class SamePool(nn.Module):
 
     def __init__(self, kernel: Kernel, stride: Kernel) -> None:
         super().__init__()
-        self.kernel, self.stride = kernel, stride
+        self.kernel = kernel
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         sizes = zip(x.shape[2:], self.kernel, self.stride, strict=True)
@@ -133,7 +127,10 @@ class SamePool(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side: (N, C, T, H, W) → (N, sum of the branches' widths, T, H, W)."""
+    """Four branches side by side: (N, C, T, H, W) → (N, sum of the branches' widths, T, H, W).
+
+    widths: channels of 1×1×1; of 1×1×1 and 3×3×3 behind it; of another such pair; of 1×1×1 behind a pooling.
+    """
 
     def __init__(self, in_channels: int, widths: Sequence[int], *, norm: Norm) -> None:
         super().__init__()
@@ -154,12 +151,12 @@ class Inception(nn.Module):
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's "same": what to put before and behind so that ceil(size / stride) windows fit."""
+    """TensorFlow's "same": the padding before and behind with which ceil(size / stride) windows fit."""
     windows = -(-size // stride)
     total = max((windows - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def out_channels(widths: Sequence[int]) -> int:
-    """Channels that an Inception module of these widths gives."""
+    """Channels of the output of an Inception module of these widths."""
     return widths[0] + widths[2] + widths[4] + widths[5]

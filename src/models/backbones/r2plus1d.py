@@ -5,29 +5,31 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from src.models.backbones.backbone import Backbone
 from src.models.backbones.blocks import Norm, check_reduction, halved, initialize
 
 
-class R2Plus1D(nn.Module):
-    """Clip (N, C, T, H, W) → one map (N, 512, T/8, H/16, W/16) at the default sizes, fractions rounded up.
+class R2Plus1D(Backbone):
+    """Clip (N, C, T, H, W) → one map (N, 512, T/8, H/16, W/16) at full size, fractions rounded up.
 
-    Full size is R(2+1)D-34: 32 frames of 112×112 give 512×4×7×7, 64 frames 512×8×7×7.
+    Full size is R(2+1)D-34 (conf/model/r2plus1d.yaml): 32 frames of 112×112 give 512×4×7×7, 64 frames 512×8×7×7.
 
     blocks: basic blocks per stage; widths: channels of the stages.
     stem_width: channels between the stem's spatial and temporal convolution.
     reduction: only "none", as the map is as narrow as the other backbones' reduced ones.
-    norm_momentum: in PyTorch's sense; the authors' release has 0.9, almost surely meant the other way round.
+    norm_momentum: in PyTorch's sense, the weight of the new batch.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
-        reduction: str = "none",
-        blocks: Sequence[int] = (3, 4, 6, 3),
-        widths: Sequence[int] = (64, 128, 256, 512),
-        stem_width: int = 45,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.1,
+        in_channels: int,
+        reduction: str,
+        *,
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        stem_width: int,
+        norm_eps: float,
+        norm_momentum: float,
     ) -> None:
         check_reduction("R(2+1)D", reduction, ("none",))
         super().__init__()
@@ -50,8 +52,6 @@ class R2Plus1D(nn.Module):
                 channels = width
             stages.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*stages)
-        self.reduction = nn.Identity()
-        self.replaced: dict[str, str] = {}
         self.channels = (channels,)
         initialize(self)
 

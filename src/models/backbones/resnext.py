@@ -5,31 +5,33 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from src.models.backbones.backbone import Backbone
 from src.models.backbones.blocks import Bottleneck, check_reduction, halved, initialize
 
 
-class ResNeXt(nn.Module):
-    """Clip (N, C, T, H, W) → one map (N, 2048, T/16, H/32, W/32) at the default sizes, fractions rounded up.
+class ResNeXt(Backbone):
+    """Clip (N, C, T, H, W) → one map (N, 2048, T/16, H/32, W/32) at full size, fractions rounded up.
 
-    Full size is ResNeXt-101: 64 frames of 112×112 give 2048×4×4×4.
+    Full size is ResNeXt-101 (conf/model/resnext101.yaml): 64 frames of 112×112 give 2048×4×4×4.
 
     blocks: bottlenecks per stage.
-    widths: channels of their grouped 3×3×3 convolution, half of what a stage gives.
+    widths: channels of their grouped 3×3×3 convolution; a stage gives twice as many.
     cardinality: groups of that convolution.
     reduction: "frmb" replaces the last bottleneck by one that ends in `reduced_channels`, "frab" appends it.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
-        reduction: str = "none",
-        blocks: Sequence[int] = (3, 4, 23, 3),
-        stem_width: int = 64,
-        widths: Sequence[int] = (128, 256, 512, 1024),
-        cardinality: int = 32,
-        reduced_channels: int = 512,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        in_channels: int,
+        reduction: str,
+        *,
+        blocks: Sequence[int],
+        stem_width: int,
+        widths: Sequence[int],
+        cardinality: int,
+        reduced_channels: int,
+        norm_eps: float,
+        norm_momentum: float,
     ) -> None:
         check_reduction("ResNeXt", reduction, ("none", "frmb", "frab"))
         super().__init__()
@@ -40,13 +42,12 @@ class ResNeXt(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool3d(3, stride=2, padding=1),
         )
-        # The block that a reduction takes the place of, and its place: names of tensors start with these.
-        self.replaced: dict[str, str] = {}
         counts = list(blocks)
         if reduction == "frmb":
             counts[-1] -= 1
             self.replaced = {f"stages.{len(counts) - 1}.{counts[-1]}.": "reduction."}
-        stages, channels = [], stem_width
+        stages = []
+        channels = stem_width
         for stage, (count, width) in enumerate(zip(counts, widths, strict=True)):
             layers: list[nn.Module] = []
             for block in range(count):
@@ -68,7 +69,7 @@ class ResNeXt(nn.Module):
 
     def lengths(self, frames: int) -> tuple[int]:
         """Time steps of the last map for a clip of `frames` frames."""
-        return (halved(frames, times=len(self.stages)),)  # the stem's pooling and all stages but the first
+        return (halved(frames, times=len(self.stages)),)  # the stem's pooling and every stage but the first
 
     def forward(self, clip: Tensor) -> tuple[Tensor]:
         return (self.reduction(self.stages(self.stem(clip))),)

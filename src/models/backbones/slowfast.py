@@ -6,16 +6,18 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from src.models.backbones.backbone import Backbone
 from src.models.backbones.blocks import Bottleneck, Kernel, centred, check_reduction, initialize
 
 SLOW, FAST = 0, 1
 FIRST_TIME = ((1, 1, 3, 3), (3, 3, 3, 3))  # length in time of each stage's first convolutions, slow and fast
 
 
-class SlowFast(nn.Module):
+class SlowFast(Backbone):
     """Clip (N, C, T, H, W) → slow map (N, 2048, T/8, H/32, W/32) and fast map (N, 256, T/2, H/32, W/32).
 
-    At the default sizes, fractions rounded up; 64 frames of 224×224 give 2048×8×7×7 and 256×32×7×7.
+    At full size (conf/model/slowfast.yaml), fractions rounded up: 64 frames of 224×224 give 2048×8×7×7 and
+    256×32×7×7.
 
     fast_stride, alpha: of the clip's frames the fast pathway takes every `fast_stride`-th, and the slow one
         every `alpha`-th of those.
@@ -28,47 +30,54 @@ class SlowFast(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        reduction: str = "none",
-        fusion: str = "late",
-        blocks: Sequence[int] = (3, 4, 6, 3),
-        width: int = 64,
-        fast_stride: int = 2,
-        alpha: int = 4,
-        beta_inverse: int = 8,
-        lateral_ratio: int = 2,
-        lateral_time: int = 7,
-        reduced_channels: Sequence[int] = (512, 128),
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        in_channels: int,
+        reduction: str,
+        *,
+        fusion: str,
+        blocks: Sequence[int],
+        width: int,
+        fast_stride: int,
+        alpha: int,
+        beta_inverse: int,
+        lateral_ratio: int,
+        lateral_time: int,
+        reduced_channels: Sequence[int],
+        norm_eps: float,
+        norm_momentum: float,
     ) -> None:
         check_reduction("SlowFast", reduction, ("none", "frmb", "frab"))
         if fusion not in ("early", "late"):
-            raise ValueError(f"fusion={fusion} does not exist for SlowFast; it takes fusion=early or late")
+            raise ValueError(f"unknown fusion '{fusion}'; choose late or early")
         super().__init__()
-        self.fast_stride, self.alpha = fast_stride, alpha
+        self.fast_stride = fast_stride
+        self.alpha = alpha
         self._norm = partial(nn.BatchNorm3d, eps=norm_eps, momentum=norm_momentum)
-        reduced = () if reduction == "none" else (SLOW, FAST) if fusion == "early" else (SLOW,)
-        # How many blocks each pathway's last stage keeps.
-        last = [blocks[-1] - (reduction == "frmb" and pathway in reduced) for pathway in (SLOW, FAST)]
-        # The blocks that a reduction takes the place of, and their places: names of tensors start with these.
-        self.replaced = {
-            f"stages.{len(blocks) - 1}.{pathway}.{last[pathway]}.": f"reduction.{pathway}."
-            for pathway in (SLOW, FAST)
-            if last[pathway] < blocks[-1]
-        }
+        reduced: tuple[int, ...] = ()  # the pathways that a reduction changes
+        if reduction != "none":
+            reduced = (SLOW, FAST) if fusion == "early" else (SLOW,)
+        last = [blocks[-1], blocks[-1]]  # blocks in each pathway's last stage
+        if reduction == "frmb":
+            for pathway in reduced:
+                last[pathway] -= 1
+                self.replaced[f"stages.{len(blocks) - 1}.{pathway}.{last[pathway]}."] = f"reduction.{pathway}."
         widths = (width, width // beta_inverse)
         self.stems = nn.ModuleList([self._stem(in_channels, widths[SLOW], 1), self._stem(in_channels, widths[FAST], 5)])
         channels = list(widths)
-        laterals, stages = [], []
+        laterals = []
+        stages = []
         for stage, count in enumerate(blocks):
             sideways = lateral_ratio * channels[FAST]
             laterals.append(self._lateral(channels[FAST], sideways, lateral_time))
             entering = (channels[SLOW] + sideways, channels[FAST])
             counts = last if stage == len(blocks) - 1 else [count, count]
-            stages.append(nn.ModuleList(self._stage(p, stage, counts[p], entering[p], widths[p]) for p in (SLOW, FAST)))
-            channels = [4 * widths[p] * 2**stage if counts[p] else entering[p] for p in (SLOW, FAST)]
-        self.laterals, self.stages = nn.ModuleList(laterals), nn.ModuleList(stages)
+            pathways = []
+            for pathway in (SLOW, FAST):
+                pathways.append(self._stage(pathway, stage, counts[pathway], entering[pathway], widths[pathway]))
+                # A last stage of one block has none left once frmb has replaced it.
+                channels[pathway] = 4 * widths[pathway] * 2**stage if counts[pathway] else entering[pathway]
+            stages.append(nn.ModuleList(pathways))
+        self.laterals = nn.ModuleList(laterals)
+        self.stages = nn.ModuleList(stages)
         self.reduction = nn.ModuleList([nn.Identity(), nn.Identity()])
         for pathway in reduced:
             out = reduced_channels[pathway]

@@ -16,31 +16,36 @@ CLS_TOKENS = ("learned", "pooled")
 class Bert(Head):
     """Pre-norm transformer over [cls, token 1 … token T], read at cls: (N, C, T, H, W) → (N, C).
 
-    layers, heads: transformer layers and attention heads; `heads` must divide `channels`.
+    The paper's values of the arguments are in conf/pooling/bert.yaml.
+
+    layers, heads: number of transformer layers and of attention heads; `heads` must divide `channels`.
     cls_token: "learned", or "pooled": the mean of the tokens stands in front (Table 2, first row).
     mask_rate: in training each temporal token is hidden from every query with this probability; cls never is.
     dropout: on the attention weights and on both residual branches.
     feedforward_dropout: between the two linear layers of the feed-forward part. The paper says "dropout ratio
-        0.9"; in the authors' release that is the ratio kept, so 0.1 is the default; 0.9 stays in reach.
+        0.9"; in the authors' release that is the ratio kept, so that 0.1 is what they trained with.
     embedding_dropout, output_dropout: on the tokens with their positions, and on what each layer gives.
     init_std: linear layers start as N(0, init_std) with bias 0 (I3D: 0.02); None keeps PyTorch's default.
     normalize_tokens: tokens are brought to length 1 first (I3D).
     """
 
+    has_attention = True
+
     def __init__(
         self,
         channels: int,
         length: int,
-        layers: int = 1,
-        heads: int = 8,
-        cls_token: Literal["learned", "pooled"] = "learned",
-        mask_rate: float = 0.2,
-        dropout: float = 0.1,
-        feedforward_dropout: float = 0.1,
-        embedding_dropout: float = 0.1,
-        output_dropout: float = 0.1,
-        init_std: float | None = None,
-        normalize_tokens: bool = False,
+        *,
+        layers: int,
+        heads: int,
+        cls_token: Literal["learned", "pooled"],
+        mask_rate: float,
+        dropout: float,
+        feedforward_dropout: float,
+        embedding_dropout: float,
+        output_dropout: float,
+        init_std: float | None,
+        normalize_tokens: bool,
     ) -> None:
         super().__init__()
         _check(channels, heads, layers, cls_token, mask_rate)
@@ -60,7 +65,7 @@ class Bert(Head):
         if self.cls is not None:
             nn.init.normal_(self.cls, std=0.02)
         for layer in self.blocks():
-            # Query, key and value lie in one tensor, which PyTorch fills otherwise than three linear layers.
+            # Query, key and value are one tensor, which PyTorch would not initialise as three linear layers.
             attention = layer.self_attn
             linears = [
                 (attention.in_proj_weight, attention.in_proj_bias),
@@ -98,7 +103,7 @@ class Bert(Head):
     def embed(self, feature_map: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Cls in front of the tokens, with positions: (N, C, T, H, W) → (N, T + 1, C).
 
-        A pooled cls is the mean of the tokens that are not hidden, so that hidden ones have no way in.
+        A pooled cls is the mean of the tokens that are not hidden, so that hidden ones have no influence.
         """
         tokens = checked_tokens(feature_map, self.length, "bert")
         if self.normalize_tokens:
@@ -116,13 +121,14 @@ class Bert(Head):
 
     @torch.no_grad()
     def attention(self, feature_map: Tensor) -> Tensor:
-        """What each position looks at, without masking or dropout: (N, layers, heads, T + 1, T + 1).
+        """What each position attends to, without masking or dropout: (N, layers, heads, T + 1, T + 1).
 
-        Rows are queries and sum to 1; row and column 0 belong to cls. Meant for pictures, in eval mode.
+        Rows are queries and sum to 1; row and column 0 belong to cls.
         """
         training = self.training
         self.eval()
-        sequence, weights = self.embed(feature_map), []
+        sequence = self.embed(feature_map)
+        weights = []
         for layer in self.blocks():
             normed = layer.norm1(sequence)
             weights.append(layer.self_attn(normed, normed, normed, average_attn_weights=False)[1])
@@ -137,22 +143,22 @@ def _layer(channels: int, heads: int, dropout: float, feedforward_dropout: float
         heads,
         dim_feedforward=4 * channels,
         dropout=dropout,
-        # A function: of nn.GELU(approximate="tanh") PyTorch's inference fast path makes the exact GELU.
+        # A function, as PyTorch's inference fast path replaces nn.GELU(approximate="tanh") by the exact GELU.
         activation=functools.partial(F.gelu, approximate="tanh"),
         batch_first=True,
         norm_first=True,
     )
-    layer.dropout.p = feedforward_dropout  # the only one that stands inside the feed-forward part
+    layer.dropout.p = feedforward_dropout  # the one inside the feed-forward part
     return layer
 
 
 def _check(channels: int, heads: int, layers: int, cls_token: str, mask_rate: float) -> None:
     if heads < 1 or channels % heads:
         fits = [n for n in range(1, min(channels, 16) + 1) if channels % n == 0]
-        raise ValueError(f"bert: {heads} heads do not divide a width of {channels}; {fits} do")
+        raise ValueError(f"bert: heads={heads} does not divide the map's {channels} channels; choose from {fits}")
     if layers < 1:
-        raise ValueError(f"bert: layers={layers} does not work, it takes at least 1")
+        raise ValueError(f"bert: layers={layers} must be at least 1")
     if cls_token not in CLS_TOKENS:
-        raise ValueError(f"bert: cls_token={cls_token} does not exist, {' and '.join(CLS_TOKENS)} do")
+        raise ValueError(f"bert: unknown cls_token '{cls_token}'; choose {' or '.join(CLS_TOKENS)}")
     if not 0 <= mask_rate < 1:
-        raise ValueError(f"bert: mask_rate={mask_rate} is no probability; it takes 0 up to, not including, 1")
+        raise ValueError(f"bert: mask_rate={mask_rate} must be in [0, 1)")

@@ -11,7 +11,7 @@ class Concat(Head):
     There is no activation between that layer and the classifier (Table 1: concatenation + fully connected).
     """
 
-    def __init__(self, channels: int, length: int, hidden: int | None = None) -> None:
+    def __init__(self, channels: int, length: int, hidden: int | None) -> None:
         super().__init__()
         self.length = length
         self.linear = nn.Identity() if hidden is None else nn.Linear(length * channels, hidden)

@@ -4,6 +4,7 @@ Section 3.3 of the paper: early and late fusion of SlowFast's pathways, for any 
 """
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.out_channels = sum(head.out_channels for head in heads)
+        self.has_attention = all(head.has_attention for head in heads)
 
     def maps(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """The map that each of `heads` reads, in their order."""
@@ -28,6 +30,13 @@ class Fusion(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         maps = self.maps(features)
         return torch.cat([head(feature_map) for head, feature_map in zip(self.heads, maps, strict=True)], dim=1)
+
+    def attention(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """For each head its attention weights (N, layers, heads, T + 1, T + 1); needs `has_attention`."""
+        weights = []
+        for head, feature_map in zip(self.heads, self.maps(features), strict=True):
+            weights.append(cast(Head, head).attention(feature_map))
+        return weights
 
 
 class LateFusion(Fusion):
@@ -47,7 +56,7 @@ class EarlyFusion(Fusion):
         if len(features) == 1:
             return features
         if len({feature_map.shape[3:] for feature_map in features}) > 1:
-            # Maps of unequal size share no positions; only their spatial averages can stand side by side.
+            # Maps of different height and width have no positions in common, so only their averages can be joined.
             features = [feature_map.mean(dim=(3, 4), keepdim=True) for feature_map in features]
         shortest = min(feature_map.shape[2] for feature_map in features)
         return [torch.cat([shorten(feature_map, shortest) for feature_map in features], dim=1)]
@@ -61,8 +70,12 @@ def shorten(feature_map: Tensor, length: int) -> Tensor:
     time = feature_map.shape[2]
     if time == length:
         return feature_map
-    spans = [(step * time // length, -(-(step + 1) * time // length)) for step in range(length)]
-    return torch.stack([feature_map[:, :, start:end].mean(dim=2) for start, end in spans], dim=2)
+    steps = []
+    for step in range(length):
+        start = step * time // length
+        end = -(-(step + 1) * time // length)  # rounded up
+        steps.append(feature_map[:, :, start:end].mean(dim=2))
+    return torch.stack(steps, dim=2)
 
 
 FUSIONS: dict[str, type[LateFusion] | type[EarlyFusion]] = {"late": LateFusion, "early": EarlyFusion}

@@ -7,9 +7,16 @@ class Head(nn.Module):
     """Maps a feature map (N, C, T, H, W) to (N, `out_channels`).
 
     A head is built as `Head(channels, length, **arguments)`: `channels` is C and `length` is T.
+
+    has_attention: whether the head can report what it attends to, see `attention`.
     """
 
     out_channels: int
+    has_attention: bool = False
+
+    def attention(self, feature_map: Tensor) -> Tensor:
+        """Attention weights (N, layers, heads, T + 1, T + 1) of a head with `has_attention`."""
+        raise NotImplementedError(f"{type(self).__name__} has no attention weights")
 
 
 def tokens(feature_map: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class NonLocalConcat(Head):
     `inner` is the width of the block's embeddings; None makes it as wide as the feature map (the paper: 512).
     """
 
-    def __init__(self, channels: int, length: int, inner: int | None = None, hidden: int | None = 1000) -> None:
+    def __init__(self, channels: int, length: int, inner: int | None, hidden: int | None) -> None:
         super().__init__()
         self.block = NonLocal(channels, channels if inner is None else inner)
         self.concat = Concat(channels, length, hidden)

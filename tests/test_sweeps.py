@@ -1,6 +1,5 @@
 """Sweeps: what is run, skipped, resumed and told. `slow` ones kill whole process groups and compare DDP."""
 
-import fcntl
 import json
 import os
 import signal
@@ -12,10 +11,16 @@ from functools import cache
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from src import resumable, run, sweep
-from src.build import compose
+from src.build.compose import compose
 from src.config import ROOT
-from src.errors import UserError
+from src.errors import UsageError
+from src.runs.folder import RunFolder
+from src.runs.identity import describe, identity
+from src.runs.start import folder_of
+from src.sweeps import manifest as manifests
+from src.sweeps.arguments import SweepOptions
+from src.sweeps.plan import Experiment, experiment_of, manifest_of
+from src.sweeps.plan import plan as plan_jobs
 
 from tests.conftest import write_video
 
@@ -77,83 +82,52 @@ def composed(words):
     return compose(list(words))
 
 
+def table_of(name) -> Experiment:
+    return experiment_of(compose([f"experiments={name}"]).experiment)
+
+
 def plan(table, seeds, extra=()):
-    return sweep.plan(table, seeds, extra, lambda words: composed(tuple(words)))
+    return plan_jobs(table, SweepOptions(seeds=seeds, jobs=list(extra)), lambda words: composed(tuple(words)))
 
 
 def manifest(where, name="trial"):
     rows = json.loads((where / "outputs" / "sweeps" / f"{name}.json").read_text())["rows"]
-    return {row["name"]: [where / job["folder"] for job in row["jobs"]] for row in rows}
+    return {row["name"]: [RunFolder(where / job["folder"]) for job in row["jobs"]] for row in rows}
 
 
 # Planning
 
 
 def test_rows_bring_their_streams():
-    table = compose(["experiments=table3"]).experiment
-    assert sweep.picked(table, ["bert_both"]) == ["bert_rgb", "bert_flow", "bert_both"]
-    with pytest.raises(UserError, match="has the rows average_rgb"):
-        sweep.picked(table, ["brt"])
+    table = table_of("table3")
+    assert table.picked(["bert_both"]) == ["bert_rgb", "bert_flow", "bert_both"]
+    with pytest.raises(UsageError, match="has the rows average_rgb"):
+        table.picked(["brt"])
 
 
 def test_planning_composes_to_what_the_job_will_be():
-    table = compose(["experiments=mini_table2"]).experiment
+    table = table_of("mini_table2")
     jobs = plan(table, [0, 3], ["recipe.epochs=1"])
     last = jobs["two_layers"][1]
     cfg = compose(last.overrides)
     assert (cfg.seed, cfg.recipe.epochs, cfg.pooling.head.layers) == (3, 1, 2)
-    assert last.identity == run.identity(cfg)
-    assert last.folder == str(resumable.folder_of(cfg))
+    assert last.identity == identity(describe(cfg))
+    assert last.folder == str(folder_of(cfg, last.identity))
 
 
 def test_the_manifest_keeps_the_seeds_of_earlier_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "MANIFESTS", tmp_path)
-    table = compose(["experiments=mini_table2"]).experiment
+    monkeypatch.chdir(tmp_path)
+    table = table_of("mini_table2")
 
     def seeds(wanted, *extra):
-        sweep.write_manifest(table, plan(table, wanted, extra), extra)
-        rows = json.loads((tmp_path / "mini_table2.json").read_text())["rows"]
-        assert [row["name"] for row in rows] == list(table.rows)
-        return [job["seed"] for job in rows[2]["jobs"]]
+        manifests.write(manifest_of(table, plan(table, wanted, extra), extra))
+        written = manifests.read(manifests.path_of("mini_table2"))
+        assert [row.name for row in written.rows] == list(table.rows)
+        return [job.seed for job in written.rows[2].jobs]
 
     assert seeds([0]) == [0]
     assert seeds([1, 2]) == [1, 2, 0]
     assert seeds([0], "recipe.epochs=1") == [0]  # other runs: nothing of before belongs beside them
-
-
-# States
-
-
-def test_states_of_a_run(tmp_path):
-    folder = tmp_path / "run"
-    assert resumable.state(folder).kind == "missing"
-    with resumable.locked(folder):
-        assert resumable.state(folder).kind == "running"
-        with pytest.raises(resumable.BusyError), resumable.locked(folder):
-            pass
-    assert resumable.state(folder).kind == "interrupted"
-    resumable.record(folder, UserError("no memory"))
-    assert resumable.state(folder) == ("crashed", "no memory")
-    (folder / "results.json").write_text('{"metrics": {"top1": 50}}')
-    assert resumable.state(folder) == ("finished", "top-1 50.00 %")
-
-
-def test_a_killed_process_lets_go_of_its_run(tmp_path):
-    with resumable.locked(tmp_path):
-        pass
-    code = f"""
-import fcntl, time
-file = open({str(tmp_path / ".lock")!r})
-fcntl.flock(file, {fcntl.LOCK_EX})
-print(1, flush=True)
-time.sleep(60)
-"""
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    holder.stdout.readline()
-    assert resumable.is_locked(tmp_path)
-    holder.kill()
-    holder.wait()
-    assert not resumable.is_locked(tmp_path)
 
 
 # Whole sweeps
@@ -163,7 +137,7 @@ def test_a_crash_and_unreadable_data_stop_no_other_run(place):
     process = start("experiments=trial", "rows=[broken,unreadable,average]", where=place)
     said, _ = process.communicate()
     folders = {row: own[0] for row, own in manifest(place).items()}
-    states = {row: resumable.state(folder) for row, folder in folders.items()}
+    states = {row: folder.state() for row, folder in folders.items()}
     assert process.returncode == 1
     assert "2 of 3 jobs did not finish (2 crashed)" in said
     assert {row: state.kind for row, state in states.items()} == {
@@ -172,7 +146,7 @@ def test_a_crash_and_unreadable_data_stop_no_other_run(place):
     }
     assert "heads" in states["broken"].detail
     assert "no.mp4" in states["unreadable"].detail and "cannot be read" in states["unreadable"].detail
-    assert run.read_json(folders["average"] / "run.json")["identity"] in folders["average"].name
+    assert folders["average"].read_run().identity in folders["average"].path.name
 
 
 def test_two_launches_at_once_run_no_job_twice(place):
@@ -180,12 +154,12 @@ def test_two_launches_at_once_run_no_job_twice(place):
     launches = [start(*words, where=place) for _ in range(2)]
     said = [launch.communicate()[0] for launch in launches]
     for launch, text in zip(launches, said, strict=True):  # one that meets the other's run says so
-        assert launch.returncode == 0 or "another process is at this run" in text
+        assert launch.returncode == 0 or "another process is running this run" in text
     assert start(*words, where=place).wait() == 0
     for row in ("average", "concat"):
         (folder,) = manifest(place)[row]
-        assert resumable.state(folder).kind == "finished"
-        assert (folder / "rank_0.log").read_text().count("epoch 1/") == 1
+        assert folder.state().kind == "finished"
+        assert folder.log(0).read_text().count("epoch 1/") == 1
 
 
 @pytest.mark.parametrize(
@@ -203,7 +177,7 @@ def test_launchers_bring_every_job_to_its_end(place, launcher, plugin):
     process = start(*words, where=place)
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    assert [resumable.state(manifest(place)[row][0]).kind for row in ("average", "concat")] == ["finished"] * 2
+    assert [manifest(place)[row][0].state().kind for row in ("average", "concat")] == ["finished"] * 2
 
 
 @pytest.mark.slow
@@ -241,12 +215,12 @@ def test_killed_again_and_again_a_sweep_ends_with_the_same_results(place):
         for disturbed, undisturbed in zip(
             manifest(where, "long")["average"], manifest(calm, "long")["average"], strict=True
         ):
-            results = [run.read_json(folder / "results.json") for folder in (disturbed, undisturbed)]
+            results = [folder.read_results() for folder in (disturbed, undisturbed)]
             for key in ("metrics", "best", "epochs", "tested"):
-                assert results[0][key] == results[1][key]
-            scores = [np.load(folder / "scores" / "test.npz")["scores"] for folder in (disturbed, undisturbed)]
+                assert getattr(results[0], key) == getattr(results[1], key)
+            scores = [np.load(folder.scores)["scores"] for folder in (disturbed, undisturbed)]
             np.testing.assert_array_equal(*scores)
-            curves = [run.read_curves(folder)["train/loss_epoch"] for folder in (disturbed, undisturbed)]
+            curves = [folder.curves()["train/loss_epoch"] for folder in (disturbed, undisturbed)]
             assert curves[0] == curves[1]
 
 

@@ -11,19 +11,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from src import launch, run
-from src.callbacks import SameConfiguration
 from src.config import ROOT
 from src.errors import UserError
+from src.runs import ranks
+from src.runs.folder import RunFolder
+from src.runs.launch import _free_port
+from src.training.callbacks import SameConfiguration
 
 from tests.conftest import write_video
-from tests.test_sweep import MODEL
+from tests.test_sweeps import MODEL
 
-RANK = "from src import launch; launch.end_with_parent(); print(1, flush=True); import time; time.sleep(60)"
+RANK = "from src.signals import end_with_parent; end_with_parent(); print(1, flush=True); import time; time.sleep(60)"
 STARTER = f"""
-import os, subprocess, sys, time
-from src.launch import PARENT
-rank = subprocess.Popen([sys.executable, "-c", {RANK!r}], env=os.environ | {{PARENT: str(os.getpid())}})
+import subprocess, sys, time
+rank = subprocess.Popen([sys.executable, "-c", {RANK!r}])
 print(rank.pid, flush=True)
 time.sleep(60)
 """
@@ -44,7 +45,7 @@ def test_who_started_this_process(environment, expected, monkeypatch):
         monkeypatch.delenv(key)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    assert (launch.is_rank(), launch.rank()) == expected
+    assert (ranks.is_rank(), ranks.rank()) == expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's signal is Linux's")
@@ -83,7 +84,7 @@ def _compare(rank, port, identities, path):
 
 @pytest.mark.parametrize(("identities", "refused"), [(["a", "a"], False), (["a", "b"], True)])
 def test_ranks_of_different_configurations_refuse_to_start(identities, refused, tmp_path):
-    torch.multiprocessing.spawn(_compare, (launch._free_port(), identities, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(_compare, (_free_port(), identities, tmp_path), nprocs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == (["0", "1"] if refused else [])
     for path in tmp_path.iterdir():
         assert "rank 0 a, rank 1 b" in path.read_text()
@@ -128,13 +129,14 @@ def test_two_processes_learn_and_test_as_one_does(words, tmp_path):
     (three,) = (tmp_path / "outputs" / "runs").iterdir()
     one, two = tmp_path / "one", tmp_path / "two"
     for other in (two, three):
-        results = [run.read_json(folder / "results.json") for folder in (one, other)]
-        assert results[0]["metrics"] == results[1]["metrics"]
-        assert results[0]["tested"] == results[1]["tested"] == 7
-        scores = [np.load(folder / "scores" / "test.npz") for folder in (one, other)]
+        folders = [RunFolder(one), RunFolder(other)]
+        results = [folder.read_results() for folder in folders]
+        assert results[0].metrics == results[1].metrics
+        assert results[0].tested == results[1].tested == 7
+        scores = [np.load(folder.scores) for folder in folders]
         np.testing.assert_array_equal(scores[0]["videos"], scores[1]["videos"])
         np.testing.assert_allclose(scores[0]["scores"], scores[1]["scores"], atol=1e-5)
-        curves = [run.read_curves(folder) for folder in (one, other)]
+        curves = [folder.curves() for folder in folders]
         for name in ("train/loss_epoch", "train/top1", "val/loss", "val/top1"):
             np.testing.assert_allclose(*([*curve[name].values()] for curve in curves), rtol=1e-5)
         assert len(list((other / "csv").iterdir())) == 1  # only rank 0 logs

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from src import evaluate, job, predict, run
-from src.build import compose
+from src.build.compose import compose
 from src.errors import UnreadableVideoError, UserError
 from src.recognition import Recognition
 from src.scores import Scores

@@ -4,6 +4,12 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from src.models.backbones.backbone import Backbone
+from src.models.backbones.i3d import I3D
+from src.models.backbones.r2plus1d import R2Plus1D
+from src.models.backbones.resnext import ResNeXt
+from src.models.backbones.slowfast import SlowFast
+
 Rules = tuple[tuple[str, str], ...]
 
 
@@ -12,19 +18,21 @@ class Layout:
     """One naming scheme.
 
     backbone: the class that it fits; None fits any.
-    marks: names that a checkpoint of this layout has.
+    marks: names by which a checkpoint of this layout is recognised.
     rules: regular expressions and replacements that turn its names into ours, applied one after the other.
     pretrained: it holds a backbone with its own classifier: head and reduction keep their initial values.
+    has_flow: flow weights are published as well, so that RGB ones are never converted for flow.
     """
 
     name: str
-    backbone: str | None
+    backbone: type[Backbone] | None
     marks: tuple[str, ...]
     rules: Rules
     pretrained: bool = False
+    has_flow: bool = False
 
     def target(self, name: str) -> str | None:
-        """What the tensor `name` is called here; None if the layout has no such tensor."""
+        """Our name of the tensor `name`; None if the layout has no such tensor."""
         for pattern, replacement in self.rules:
             name = re.sub(pattern, replacement, name)
         return name if re.match(r"(backbone|pooling|classifier)\.", name) else None
@@ -49,7 +57,7 @@ BERT: Rules = (
     (r"\.output_sublayer\.norm\.", ".norm2."),
     (r"\.b_2$", ".bias"),
 )
-UNBIASED_SCALE = re.compile(r"\.a_2$")  # left for the reader: its values change as well
+UNBIASED_SCALE = re.compile(r"\.a_2$")  # has no rule, as its values change as well (see translation.assemble)
 HEADS: Rules = (
     *BERT,
     (r"^lstm\.", "pooling.heads.0.lstm."),
@@ -62,21 +70,23 @@ HEADS: Rules = (
 RESIDUAL: Rules = (  # bottlenecks of both SlowFast namings
     (r"\.branch1(_conv)?\.", ".downsample.0."),
     (r"\.branch1_(bn|norm)\.", ".downsample.1."),
-    *(
-        rule
-        for n, letter in enumerate("abc", 1)
-        for rule in (
-            (rf"\.branch2\.(conv_)?{letter}\.", f".conv{n}."),
-            (rf"\.branch2\.({letter}_bn|norm_{letter})\.", f".bn{n}."),
-        )
-    ),
+    (r"\.branch2\.(conv_)?a\.", ".conv1."),
+    (r"\.branch2\.(conv_)?b\.", ".conv2."),
+    (r"\.branch2\.(conv_)?c\.", ".conv3."),
+    (r"\.branch2\.(a_bn|norm_a)\.", ".bn1."),
+    (r"\.branch2\.(b_bn|norm_b)\.", ".bn2."),
+    (r"\.branch2\.(c_bn|norm_c)\.", ".bn3."),
 )
 PYSLOWFAST: Rules = (
     (r"^(?:model\.)?s1\.pathway([01])_stem\.conv\.", r"backbone.stems.\1.0."),
     (r"^(?:model\.)?s1\.pathway([01])_stem\.bn\.", r"backbone.stems.\1.1."),
     (r"^(?:model\.)?head\.projection\.", "classifier."),
-    *((rf"^(?:model\.)?s{n}_fuse\.conv_f2s\.", f"backbone.laterals.{n - 1}.0.") for n in range(1, 5)),
-    *((rf"^(?:model\.)?s{n}_fuse\.bn\.", f"backbone.laterals.{n - 1}.1.") for n in range(1, 5)),
+    (r"^(?:model\.)?s1_fuse\.", "backbone.laterals.0."),
+    (r"^(?:model\.)?s2_fuse\.", "backbone.laterals.1."),
+    (r"^(?:model\.)?s3_fuse\.", "backbone.laterals.2."),
+    (r"^(?:model\.)?s4_fuse\.", "backbone.laterals.3."),
+    (r"^(backbone\.laterals\.\d)\.conv_f2s\.", r"\1.0."),
+    (r"^(backbone\.laterals\.\d)\.bn\.", r"\1.1."),
     *numbered(r"(?:model\.)?s", "backbone.stages.", range(2, 6)),
     (r"\.pathway([01])_res(\d+)\.", r".\1.\2."),
     *RESIDUAL,
@@ -97,8 +107,16 @@ PYTORCH_I3D: Rules = (
     (r"^Conv3d_1a_7x7\.", "backbone.stem.0."),
     (r"^Conv3d_2b_1x1\.", "backbone.stem.2."),
     (r"^Conv3d_2c_3x3\.", "backbone.stem.3."),
-    # Mixed_4b is the second stage's first module; pooling comes before it.
-    *((rf"^Mixed_{s}{m}\.", f"backbone.stages.{s - 3}.{'abcdef'.index(m)}.") for s in (3, 4, 5) for m in "bcdef"),
+    # The pooling in front of a stage is its layer 0, and "a" in their names.
+    (r"^Mixed_3b\.", "backbone.stages.0.1."),
+    (r"^Mixed_3c\.", "backbone.stages.0.2."),
+    (r"^Mixed_4b\.", "backbone.stages.1.1."),
+    (r"^Mixed_4c\.", "backbone.stages.1.2."),
+    (r"^Mixed_4d\.", "backbone.stages.1.3."),
+    (r"^Mixed_4e\.", "backbone.stages.1.4."),
+    (r"^Mixed_4f\.", "backbone.stages.1.5."),
+    (r"^Mixed_5b\.", "backbone.stages.2.1."),
+    (r"^Mixed_5c\.", "backbone.stages.2.2."),
 )
 I3D_RELEASE: Rules = (
     (r"\.conv3d\.", ".conv."),
@@ -140,20 +158,27 @@ R2PLUS1D_RELEASE: Rules = (
 
 OWN = Layout("this project", None, (), ())
 LAYOUTS = (
-    Layout("3D-ResNets-PyTorch / MARS", "ResNeXt", ("conv1.weight", "layer1.0.bn3.weight"), MARS, True),
-    Layout("pytorch-i3d", "I3D", ("Conv3d_1a_7x7.conv3d.weight",), PYTORCH_I3D, True),
-    Layout("PyTorchVideo", "SlowFast", ("blocks.0.multipathway_blocks.0.conv.weight",), PYTORCHVIDEO, True),
-    Layout("PySlowFast", "SlowFast", ("s1.pathway0_stem.conv.weight",), PYSLOWFAST, True),
-    Layout("ig65m-pytorch", "R2Plus1D", ("stem.0.weight", "layer1.0.conv1.0.0.weight"), IG65M, True),
-    Layout("the authors' ResNeXt", "ResNeXt", ("features.4.0.conv1.weight",), RESNEXT_RELEASE),
-    Layout("the authors' I3D", "I3D", ("features.0.conv3d.weight",), I3D_RELEASE),
-    Layout("the authors' SlowFast", "SlowFast", ("model.s1.pathway0_stem.conv.weight",), SLOWFAST_RELEASE),
-    Layout("the authors' R(2+1)D", "R2Plus1D", ("features.0.0.weight",), R2PLUS1D_RELEASE),
+    Layout(
+        "3D-ResNets-PyTorch / MARS",
+        ResNeXt,
+        ("conv1.weight", "layer1.0.bn3.weight"),
+        MARS,
+        pretrained=True,
+        has_flow=True,
+    ),
+    Layout("pytorch-i3d", I3D, ("Conv3d_1a_7x7.conv3d.weight",), PYTORCH_I3D, pretrained=True, has_flow=True),
+    Layout("PyTorchVideo", SlowFast, ("blocks.0.multipathway_blocks.0.conv.weight",), PYTORCHVIDEO, pretrained=True),
+    Layout("PySlowFast", SlowFast, ("s1.pathway0_stem.conv.weight",), PYSLOWFAST, pretrained=True),
+    Layout("ig65m-pytorch", R2Plus1D, ("stem.0.weight", "layer1.0.conv1.0.0.weight"), IG65M, pretrained=True),
+    Layout("the authors' ResNeXt", ResNeXt, ("features.4.0.conv1.weight",), RESNEXT_RELEASE),
+    Layout("the authors' I3D", I3D, ("features.0.conv3d.weight",), I3D_RELEASE),
+    Layout("the authors' SlowFast", SlowFast, ("model.s1.pathway0_stem.conv.weight",), SLOWFAST_RELEASE),
+    Layout("the authors' R(2+1)D", R2Plus1D, ("features.0.0.weight",), R2PLUS1D_RELEASE),
 )
 
 
 def recognise(names: Collection[str]) -> Layout | None:
-    """The layout of a checkpoint with these tensor names; None where it is none that is known."""
+    """The layout of a checkpoint with these tensor names; None if it is not one of the known ones."""
     if "classifier.weight" in names and any(name.startswith("backbone.") for name in names):
         return OWN
     for layout in LAYOUTS:
@@ -162,14 +187,19 @@ def recognise(names: Collection[str]) -> Layout | None:
     return None
 
 
-def bare(names: Collection[str]) -> dict[str, str]:
-    """Each name without what wrappers put in front: DataParallel, torch.compile, a Lightning module.
+def strip_prefixes(names: Collection[str]) -> dict[str, str]:
+    """Each name without the prefixes of wrappers: DataParallel, torch.compile, a Lightning module.
 
-    Where a Lightning module holds a recognizer, what else it holds is no part of the network and left away.
+    Where a Lightning module holds a recognizer, the module's other tensors are left out.
     """
     stripped = {name: re.sub(r"(^|\.)(?:module|_orig_mod)\.", r"\1", name) for name in names}
+    before_backbone = {name.partition("backbone.")[0] for name in stripped.values() if "backbone." in name}
     for name in stripped.values():
         prefix = name.removesuffix("classifier.weight")
-        if prefix != name and any(other.startswith(prefix + "backbone.") for other in stripped.values()):
-            return {theirs: name.removeprefix(prefix) for theirs, name in stripped.items() if name.startswith(prefix)}
+        if prefix != name and prefix in before_backbone:
+            inside = {}
+            for theirs, short in stripped.items():
+                if short.startswith(prefix):
+                    inside[theirs] = short.removeprefix(prefix)
+            return inside
     return stripped

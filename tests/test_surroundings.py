@@ -1,0 +1,334 @@
+"""Small, full, closed and odd surroundings: nothing is lost, nothing waits for ever, one line says what is wrong."""
+
+import io
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.loggers import CSVLogger
+from src import files
+from src.config import ROOT
+from src.data.datamodule import Loader
+from src.data.handover import Packing, packed
+from src.errors import UserError
+from src.text import Tolerant
+from src.training.checkpoints import WholeFileCheckpoints
+from src.training.loggers import Guarded, wandb_mode
+from torch.utils.data import Dataset
+
+
+class Numbers(Dataset):
+    """Batches that can be told apart."""
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return torch.full((3,), index)
+
+
+def collate(items):
+    return {"clip": torch.stack(items), "label": torch.arange(len(items)), "unreadable": ["a.mp4"]}
+
+
+def loader(data=None, **options):
+    return Loader(data or Numbers(), batch_size=2, collate_fn=Packing(collate), num_workers=2, **options)
+
+
+def no_shared_memory(worker):
+    """What a worker meets where /dev/shm is full."""
+
+    def refuse(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    torch.Tensor.share_memory_ = refuse
+
+
+@pytest.mark.parametrize("start", [None, no_shared_memory])
+def test_batches_arrive_whole_with_and_without_shared_memory(start):
+    batches = list(loader(worker_init_fn=start))
+    assert [batch["clip"].tolist() for batch in batches] == [[[i] * 3, [i + 1] * 3] for i in (0, 2, 4)]
+    assert all(batch["label"].tolist() == [0, 1] and batch["unreadable"] == ["a.mp4"] for batch in batches)
+
+
+def test_the_main_process_moves_nothing():
+    batch = collate([torch.zeros(3)])
+    assert packed(batch) is batch
+    assert not batch["clip"].is_shared()
+
+
+class Killed(Numbers):
+    def __getitem__(self, index):
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory is short
+        return super().__getitem__(index)
+
+
+def test_a_killed_worker_is_named_and_nobody_waits_for_it():
+    with pytest.raises(UserError, match=r"data\.workers: a process that reads videos was lost \(DataLoader worker"):
+        list(loader(Killed()))
+
+
+def test_workers_do_not_outlive_a_killed_command(tmp_path):
+    program = """
+import os, time
+import torch
+from torch.utils.data import IterableDataset
+from src.data.datamodule import Loader, _start_worker
+class Endless(IterableDataset):
+    def __iter__(self):
+        while True:
+            yield {"number": torch.tensor(os.getpid())}
+batches = iter(Loader(Endless(), batch_size=None, num_workers=1, worker_init_fn=_start_worker))
+print(next(batches)["number"].item(), flush=True)
+time.sleep(600)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+    worker = int(command.stdout.readline())
+    command.kill()
+    command.wait()
+    while is_running(worker):  # ends, or the test's time is over
+        time.sleep(0.05)
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# Disks
+
+
+def test_a_file_that_does_not_fit_leaves_the_one_before(tmp_path):
+    path = tmp_path / "results.json"
+    files.write_text(path, "before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.write_text(path, "x" * 5000)
+        with pytest.raises(UserError, match="the previous one is intact: make room, and the same command goes on"):
+            WholeFileCheckpoints().save_checkpoint({"state_dict": {"w": torch.zeros(9000)}}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+FULL = """
+import sys
+from src.command_line.options import finish, protect_streams
+from src import files
+from pathlib import Path
+protect_streams()
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+finish(lambda: files.write_text(Path("report.md"), "x" * 100))
+"""
+
+
+def run(program, folder, **options):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, **options)
+
+
+def test_a_full_disk_is_one_line_of_any_command(tmp_path):
+    done = run(FULL, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: report.md: File too large; make room")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# Streams
+
+
+class Broken(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_ends_nothing():
+    stream = Tolerant(Broken())
+    print("a line", file=stream, flush=True)
+    print("another", file=stream, flush=True)
+    assert stream.closed_by_reader
+
+
+CLOSED = """
+import sys, time
+from src.command_line.options import finish, protect_streams
+protect_streams()
+def work():
+    for number in range(20000):
+        print("line", number)
+    print("done", file=sys.stderr)
+finish(work)
+"""
+
+
+def test_a_closed_pipe_leaves_the_work_going_and_the_exit_code(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", CLOSED]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout.readline() == "line 0\n"
+    process.stdout.close()
+    assert process.stderr.read() == "done\n"
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("close", [">&-", "2>&-", ">&- 2>&-", "<&-"])
+def test_closed_streams_are_no_matter(close, tmp_path):
+    program = "import sys\nfrom src.command_line.options import finish, protect_streams\nprotect_streams()\n"
+    program += 'finish(lambda: (print("a"), print("b", file=sys.stderr), open("made", "w").close()) and 0)'
+    words = ["sh", "-c", f'exec "$0" -c "$1" {close}', sys.executable, program]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+def test_any_text_can_be_printed_in_any_locale(locale, tmp_path):
+    program = (
+        'from src.text import protect_streams, console\nprotect_streams()\nconsole().print("\\u2192 \\xfc \\u65e5")'
+    )
+    environment = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    done = run(program, tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+# Temporary folders
+
+
+def test_a_long_temporary_folder_is_replaced_where_sockets_need_a_short_one(tmp_path):
+    long = tmp_path / ("x" * 125)
+    long.mkdir()
+    program = """
+from src.command_line.options import start_command
+start_command(lambda: "")
+import multiprocessing
+def work(number): return number + 1
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=print, args=("hello",))
+    process.start(); process.join()
+"""
+    done = run(program, tmp_path, env={"TMPDIR": str(long)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+# Locks
+
+
+def test_looking_at_a_lock_never_refuses_it(tmp_path):
+    lock = tmp_path / ".lock"
+    with files.locked(lock):
+        pass
+    over = threading.Event()
+    probes = []
+
+    def probe():
+        while not over.is_set() or len(probes) < 2000:
+            probes.append(files.is_locked(lock))
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    refused = 0
+    for _ in range(2000):
+        with files.locked(lock) as taken:
+            refused += not taken
+    over.set()
+    thread.join()
+    assert refused == 0
+
+
+# Loggers
+
+
+class Failing(CSVLogger):
+    """A logger in which one method after the other can fail."""
+
+    broken = ""
+
+    def __getattribute__(self, name):
+        if name == object.__getattribute__(self, "broken"):
+            raise OSError(28, "No space left on device")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["log_metrics", "log_hyperparams", "save", "finalize", "name", "version", "save_dir", "log_dir", "log_graph"],
+)
+def test_a_logger_may_fail_anywhere_and_is_warned_of_once(method, tmp_path, caplog):
+    logger = Failing(tmp_path)
+    guarded = Guarded(logger)
+    logger.broken = method
+    with caplog.at_level(logging.WARNING):
+        for step in range(3):
+            guarded.log_hyperparams({"a": 1})
+            guarded.log_metrics({"loss": 1.0}, step)
+            guarded.save()
+            _ = guarded.name, guarded.version, guarded.save_dir, guarded.log_dir
+            guarded.log_graph(torch.nn.Linear(1, 1))
+            guarded.after_save_checkpoint(None)
+        guarded.finalize("success")
+    assert len(caplog.records) <= 1
+    if method in ("log_metrics", "log_hyperparams", "save", "finalize"):
+        assert "Failing has failed (No space left on device); the run goes on without it" in caplog.text
+
+
+@pytest.mark.parametrize(("word", "mode"), [("nonsense", "offline"), ("disabled", "disabled"), ("offline", "offline")])
+def test_the_mode_of_the_environment_is_taken_or_said_to_be_none(word, mode, monkeypatch, caplog):
+    monkeypatch.setenv("WANDB_MODE", word)
+    assert wandb_mode("auto") == mode
+    assert ("nonsense" in caplog.text) == (word == "nonsense")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"project": "a/b#c"},
+        {"tags": ["x" * 100, ""]},
+        {"entity": "no such/entity"},
+        {"name": "n" * 300},
+        {"group": "g" * 300},
+    ],
+)
+def test_whatever_wandb_refuses_the_run_goes_on(change, tmp_path, monkeypatch):
+    from src.runs.folder import RunFolder
+    from src.training.loggers import close_all, loggers
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    options = {
+        "project": "p",
+        "entity": None,
+        "group": None,
+        "job_type": None,
+        "name": None,
+        "tags": [],
+        "mode": "offline",
+    }
+    cfg = OmegaConf.create({"logger": {"wandb": options | change}})
+    made = loggers(cfg, RunFolder(tmp_path), "title")
+    for logger in made:
+        logger.log_metrics({"loss": 1.0}, 0)
+        logger.save()
+    close_all(made)
+    assert (tmp_path / "csv" / "version_0" / "metrics.csv").is_file()
