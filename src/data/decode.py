@@ -27,7 +27,9 @@ from src.text import first_line
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C
 DECODERS = ("decord", "pyav")
-DECORD_ERRORS = (decord.DECORDError, decord.DECORDLimitReachedError, OSError, RuntimeError, AssertionError)
+DECORD_ERRORS = (  # the last: a name that is not UTF-8
+    *(decord.DECORDError, decord.DECORDLimitReachedError, OSError, RuntimeError, AssertionError, UnicodeEncodeError),
+)
 NO_REPLACEMENT = 1e-9  # part of the frames that decord may replace by neighbours before it raises: none
 
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "512")  # decord's 10240 means minutes on a broken file
