@@ -233,7 +233,7 @@ def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
         try:
             if _check_owner(folder, record) is None:
                 _write_head(cfg, folder, record)
-            with interruption.explained(cfg, folder):
+            with interruption.explained(cfg, folder, resumes=True):
                 if ranks.is_rank():
                     launch.run_rank(cfg, folder, checkpoint)
                 else:
