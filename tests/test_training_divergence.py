@@ -51,7 +51,7 @@ def test_who_goes_on_knowingly_gets_results_that_say_so(words: list[str], tmp_pa
 
 @pytest.mark.parametrize("rate", ["1e10", "1e30"])
 def test_an_absurd_learning_rate_is_found_out(rate: str, words: list[str], tmp_path: Path) -> None:
-    with pytest.raises(DivergedError, match="training has diverged; try a smaller recipe.lr"):
+    with pytest.raises(DivergedError, match=r"training has diverged; try a smaller recipe\.lr"):
         train([*words, "optim=sgd", f"recipe.lr.sgd={rate}", "recipe.epochs=5"], tmp_path / "run")
 
 
@@ -125,7 +125,7 @@ def test_steps_that_end_in_the_middle_of_an_epoch(words: list[str], tmp_path: Pa
 
 
 def test_nothing_to_train_on_tests_the_network_as_it_is(words: list[str], tmp_path: Path) -> None:
-    folder, results = train([*words, "trainer.limit_train_batches=0"], tmp_path / "run")
+    _, results = train([*words, "trainer.limit_train_batches=0"], tmp_path / "run")
     assert (results.epochs, results.checkpoint, results.best) == (0, None, None)
     assert results.tested == 3
 

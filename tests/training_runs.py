@@ -20,7 +20,7 @@ from src.training.recognition import Recognition
 from tests.small_runs import CLIP
 
 
-class PowerCut(RuntimeError):
+class PowerCutError(RuntimeError):
     """The end of a process, as far as files can tell."""
 
 
@@ -53,12 +53,12 @@ def cut(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int | None) -> Iterat
 
     def until(self: Recognition, *arguments: Any) -> Any:
         if self.current_epoch == epoch and (step is None or arguments[1] == step):
-            raise PowerCut
+            raise PowerCutError
         return original(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Recognition, name, until)
-        with pytest.raises(PowerCut):
+        with pytest.raises(PowerCutError):
             yield
 
 
@@ -67,11 +67,11 @@ def cut_before_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Cut a run off between its last epoch and its test."""
 
     def end(session: loop.Session) -> None:
-        raise PowerCut
+        raise PowerCutError
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "test", end)
-        with pytest.raises(PowerCut):
+        with pytest.raises(PowerCutError):
             yield
 
 
