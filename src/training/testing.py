@@ -93,9 +93,7 @@ def predict(trained: Trained, cfg: DictConfig, path: Path, top: int) -> tuple[in
         UserError: the video cannot be read; the checkpoint does not fit.
     """
     if cfg.modality.name == "rgb" and path.is_file() and is_flow_video(path):
-        raise UserError(
-            f"{printable(path)} is an optical-flow video, and this network takes RGB; give the original"
-        )
+        raise UserError(f"{printable(path)} is an optical-flow video, and this network takes RGB; give the original")
     module = network(trained, cfg)
     use_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
     module.to("cuda" if use_gpu else "cpu").eval()
