@@ -1,10 +1,8 @@
-"""Ranks: who starts them, who outlives whom, and that several do what one does."""
+"""Ranks: which process is one, and that several do what one does."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,22 +10,17 @@ import numpy as np
 import pytest
 import torch
 from src.config import ROOT
-from src.errors import UserError
-from src.runs import ranks
+from src.errors import UsageError, UserError
+from src.runs import launch, ranks, start
 from src.runs.folder import RunFolder
-from src.runs.launch import _free_port
+from src.runs.records import SCHEMA
+from src.scores import Scores
 from src.training.callbacks import SameConfiguration
 
 from tests.conftest import write_video
 from tests.test_sweeps import MODEL
-
-RANK = "from src.signals import end_with_parent; end_with_parent(); print(1, flush=True); import time; time.sleep(60)"
-STARTER = f"""
-import subprocess, sys, time
-rank = subprocess.Popen([sys.executable, "-c", {RANK!r}])
-print(rank.pid, flush=True)
-time.sleep(60)
-"""
+from tests.training_runs import assert_same, composed, own_videos
+from tests.training_runs import train as train_in_this_process
 
 
 @pytest.mark.parametrize(
@@ -48,32 +41,6 @@ def test_who_started_this_process(environment, expected, monkeypatch):
     assert (ranks.is_rank(), ranks.rank()) == expected
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's signal is Linux's")
-def test_a_rank_does_not_outlive_its_parent():
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    lines = [starter.stdout.readline(), starter.stdout.readline()]
-    rank = max(int(line) for line in lines)
-    starter.send_signal(signal.SIGKILL)
-    starter.wait()
-    for _ in range(100):
-        if not _alive(rank):
-            return
-        time.sleep(0.05)
-    pytest.fail("the rank is still there")
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def _compare(rank, port, identities, path):
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(identities))
     try:
@@ -84,7 +51,7 @@ def _compare(rank, port, identities, path):
 
 @pytest.mark.parametrize(("identities", "refused"), [(["a", "a"], False), (["a", "b"], True)])
 def test_ranks_of_different_configurations_refuse_to_start(identities, refused, tmp_path):
-    torch.multiprocessing.spawn(_compare, (_free_port(), identities, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(_compare, (launch._free_port(), identities, tmp_path), nprocs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == (["0", "1"] if refused else [])
     for path in tmp_path.iterdir():
         assert "rank 0 a, rank 1 b" in path.read_text()
@@ -127,17 +94,68 @@ def test_two_processes_learn_and_test_as_one_does(words, tmp_path):
     assert len(list(tmp_path.glob("two/wandb/offline-run-*"))) == 1
     train([*words, *TWO], "-m", "torch.distributed.run", "--nproc-per-node", "2")
     (three,) = (tmp_path / "outputs" / "runs").iterdir()
-    one, two = tmp_path / "one", tmp_path / "two"
-    for other in (two, three):
-        folders = [RunFolder(one), RunFolder(other)]
-        results = [folder.read_results() for folder in folders]
+    one = RunFolder(tmp_path / "one")
+    for other in (RunFolder(tmp_path / "two"), RunFolder(three)):
+        results = [folder.read_results() for folder in (one, other)]
         assert results[0].metrics == results[1].metrics
         assert results[0].tested == results[1].tested == 7
-        scores = [np.load(folder.scores) for folder in folders]
-        np.testing.assert_array_equal(scores[0]["videos"], scores[1]["videos"])
-        np.testing.assert_allclose(scores[0]["scores"], scores[1]["scores"], atol=1e-5)
-        curves = [folder.curves() for folder in folders]
+        scores = [Scores.load(folder.scores) for folder in (one, other)]
+        assert scores[0].videos == scores[1].videos
+        np.testing.assert_allclose(scores[0].scores, scores[1].scores, atol=1e-5)
+        curves = [folder.curves() for folder in (one, other)]
         for name in ("train/loss_epoch", "train/top1", "val/loss", "val/top1"):
             np.testing.assert_allclose(*([*curve[name].values()] for curve in curves), rtol=1e-5)
-        assert len(list((other / "csv").iterdir())) == 1  # only rank 0 logs
+        assert len(list((other.path / "csv").iterdir())) == 1  # only rank 0 logs
     assert len(list(tmp_path.glob("outputs/*"))) == 1  # one folder a run
+
+
+@pytest.fixture(scope="module")
+def forked(tree, tmp_path_factory):
+    """A job and what is printed of it: one rank, forked."""
+    words = [*own_videos(tree), f"run_dir={tmp_path_factory.mktemp('forked') / 'run'}", "trainer.devices=1"]
+    return start.run_job(composed(tuple(words)), words), RunFolder(Path(words[-2].partition("=")[2]))
+
+
+def test_a_forked_rank_computes_what_a_plain_process_does(forked, tree, tmp_path):
+    results, folder = forked
+    plain, expected = train_in_this_process(own_videos(tree), tmp_path / "plain")
+    assert_same(folder, plain)
+    assert (results.metrics, results.best) == (expected.metrics, expected.best)
+
+
+def test_a_finished_job_is_not_started_again(forked, tree, capsys):
+    results, folder = forked
+    words = [*own_videos(tree), f"run_dir={folder}"]
+    assert start.run_job(composed(tuple(words)), words) == results
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_a_job_that_is_refused_says_why_in_its_folder(tree, tmp_path):
+    words = [*own_videos(tree), "pooling.head.heads=7", f"run_dir={tmp_path / 'run'}"]
+    with pytest.raises(launch.RankError, match=r"heads.*\(the run; .*rank_0\.log\)"):
+        start.run_job(composed(tuple(words)), words)
+    state = RunFolder(tmp_path / "run").state()
+    assert state.kind == "crashed" and "heads" in state.detail
+
+
+def test_two_ranks_train_and_leave_one_log_each(tree, tmp_path, capfd):
+    words = [*own_videos(tree), *TWO, "recipe.epochs=1", f"run_dir={tmp_path / 'run'}"]
+    with start.begin(composed(tuple(words)), words) as run:
+        launch.start_ranks(composed(tuple(words)), run.folder, run.checkpoint, to_log=False)
+    assert run.folder.read_results().schema == SCHEMA
+    assert "epoch 1/1" in capfd.readouterr().out
+    assert run.folder.log(1).is_file() and not run.folder.log(0).exists()
+
+
+def test_when_one_rank_fails_the_other_ends_too(tree, tmp_path):
+    words = [*own_videos(tree), *TWO, "optim=sgd", "recipe.lr.sgd=1e30", f"run_dir={tmp_path / 'run'}"]
+    with pytest.raises(launch.RankError):
+        start.run_job(composed(tuple(words)), words)
+    with RunFolder(tmp_path / "run").locked():
+        assert RunFolder(tmp_path / "run").state().kind == "running"
+
+
+def test_several_machines_are_for_torchrun(tree, tmp_path):
+    words = [*own_videos(tree), "trainer.num_nodes=2"]
+    with pytest.raises(UsageError, match="torchrun --nnodes 2"):
+        launch.start_ranks(composed(tuple(words)), RunFolder(tmp_path), None, to_log=False)
