@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.report import machine, save
 from src.config import ROOT
 
-ROUNDS = 5
+ROUNDS = 3
 SWEEP = """# @package _global_
 defaults:
   - override /hydra/sweeper: table

@@ -1,6 +1,6 @@
 """Every option of a run, once: which values it takes, and whether it defines the run.
 
-Defaults stand in `conf/`; here stands what may be in their place. An option defines a run if another value makes
+Defaults are in `conf/`; this module says what may replace them. An option defines a run if another value makes
 another run (src/runs/identity.py); the others say where, how fast or how loudly the same run is made. A test lists
 `conf/` and asks that every option is declared here.
 

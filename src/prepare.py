@@ -1,7 +1,7 @@
 """python -m src.prepare data=hmdb51 data.root=DIR: once after downloading, from archives to clips to be trusted.
 
 Unpacks the published archives, checks the lists against the disk, decodes every video to its end, and makes flow on
-request (flow=tvl1). Run again it goes on where it stopped.
+request (flow=tvl1). Run again, it continues where it stopped.
 """
 
 import os
@@ -93,7 +93,7 @@ def all_lists(cfg: DictConfig) -> list[Lists]:
             OmegaConf.update(other, "data.split", split)
             try:
                 found.append(read_lists(other))
-            except UserError:  # told when that split is asked for
+            except UserError:  # reported when that split is asked for
                 continue
     return found
 

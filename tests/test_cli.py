@@ -69,6 +69,14 @@ def test_help_has_options_and_examples_and_imports_nothing_heavy(command: str, t
     assert is_empty(tmp_path)
 
 
+def test_prepare_answers_without_torch(tmp_path: Path) -> None:
+    for words, code in ((["--help"], 0), (["data=folder"], 2), (["data=folder", "data.root=nowhere"], 1)):
+        result = run(tmp_path, "prepare", *words, watched=True)
+        assert result.returncode == code
+        assert "torch" not in result.stderr.splitlines()[-1], result.stderr
+    assert is_empty(tmp_path)
+
+
 def test_help_of_train_lists_every_group_and_default(tmp_path: Path) -> None:
     text = run(tmp_path, "train", "--help").stdout
     assert "[slowfast]" in text

@@ -33,9 +33,7 @@ def test_the_words_to_go_on_follow_from_where_the_run_stands(tmp_path):
     run.last.touch()
     advice = stopped(folder).advice
     assert f"ckpt_path={folder}" in shlex.split(advice)
-    assert stopped(folder, run_dir=str(folder)).advice == (
-        "the same command continues after the last epoch that was finished"
-    )
+    assert stopped(folder, run_dir=str(folder)).advice == "the same command continues from here"
     run.results.touch()
     assert stopped(folder).advice == f"the run has finished: {folder}"
 

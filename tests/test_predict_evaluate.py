@@ -9,6 +9,7 @@ import pytest
 import torch
 from src import evaluate, predict
 from src.build.recorded import compose_recorded
+from src.data.make_flow import write_video as write_flow
 from src.runs import records, trained
 from src.runs.folder import RunFolder
 from src.runs.records import Evaluation
@@ -153,6 +154,15 @@ def test_a_flow_network_refuses_an_rgb_video(made: RunFolder, videos: Path, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert "clip0.mp4" in line
     assert "flow" in line
+
+
+def test_an_rgb_network_refuses_flow(made: RunFolder, tmp_path: Path, capsys: Capture) -> None:
+    fields = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 2), dtype=np.uint8)
+    write_flow(tmp_path / "flow.mkv", fields, crf=12)
+    assert look(made, f"video={tmp_path / 'flow.mkv'}") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "flow.mkv" in line
+    assert "takes RGB" in line
 
 
 @pytest.mark.parametrize(

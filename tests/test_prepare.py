@@ -393,8 +393,8 @@ def left(folder):
 ENDINGS = [
     (signal.SIGINT, True, 130),
     (signal.SIGTERM, False, 143),
-    (signal.SIGTERM, True, 143),
-    (signal.SIGKILL, False, -9),
+    pytest.param(signal.SIGTERM, True, 143, marks=pytest.mark.slow),
+    pytest.param(signal.SIGKILL, False, -9, marks=pytest.mark.slow),
 ]
 
 

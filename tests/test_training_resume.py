@@ -1,4 +1,4 @@
-"""A run that was cut off and resumed ends, bit by bit, as an undisturbed one, with any number of loader workers."""
+"""A run that was cut off and resumed ends, bit by bit, as if nothing had happened, with any number of workers."""
 
 import itertools
 import os

@@ -33,12 +33,12 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
     """Run `task` with the configuration that the words give, and exit; exit codes as in src.command_line.options."""
     traceback = wants_traceback()
     sys.argv[1:] = words
-    mistakes: list[UserError] = []
+    mistakes: list[UserError | OSError] = []
 
     def job(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except UserError as error:
+        except (UserError, OSError) as error:  # a full disk is for `finish` to say
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on, and sums up at its end
                 raise
             mistakes.append(error)  # raised below: Hydra would print lines of its own on the way

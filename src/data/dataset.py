@@ -177,7 +177,7 @@ def _skippable(error: UserError) -> UserError:
 class TestViews(IterableDataset[Batch | UserError]):
     """All views of every video, in batches of at most `view_batch` views; each video is decoded once.
 
-    A video belongs to one rank and one worker, and none stands in twice. Its views come one after another, in
+    A video belongs to one rank and one worker, and none is read twice. Its views come one after another, in
     one or more rows of one or more batches, so that memory does not grow with its length; videos with equally few
     views share a batch. A video that fails half-way keeps the views that came before, and is named in `unreadable`.
     Which videos share a batch does not depend on the number of workers: a network's last digits follow from it.

@@ -112,10 +112,23 @@ def open_flow(path: str | Path, frames: int | None = None) -> "FlowVideo | Frame
     return FrameFolder(str(path), frames, "flow") if Path(path).is_dir() else FlowVideo(path, frames)
 
 
+def is_flow_video(path: str | Path) -> bool:
+    """Whether a file says that it is flow; False for what is not a video."""
+    try:
+        with av.open(str(path)) as container:
+            return _is_tagged(container)
+    except (OSError, av.FFmpegError):
+        return False
+
+
+def _is_tagged(container: Any) -> bool:
+    key, value = next(iter(TAG.items()))
+    return bool(container.metadata.get(key) == value)
+
+
 def _check_flow(path: str, container: Any) -> None:
     """The file says that it is flow, or is gray and in a folder of flow."""
-    key, value = next(iter(TAG.items()))
-    if container.metadata.get(key) == value:
+    if _is_tagged(container):
         return
     if any((folder / SPEC).is_file() for folder in Path(path).absolute().parents) and _is_gray(path):
         return

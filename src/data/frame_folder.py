@@ -6,12 +6,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.io import ImageReadMode, decode_image
 
 from src.errors import UnreadableVideoError, UserError
 
-Frames = npt.NDArray[np.uint8]  # T, H, W, C
+Frames = npt.NDArray[np.uint8]  # T, H, W, C, or one picture
 STEMS = {"rgb": ("img",), "flow": ("flow_x", "flow_y")}
 
 
@@ -41,11 +39,11 @@ class FrameFolder:
 
     def frames(self, indices: Sequence[int]) -> Frames:
         """Frames T, H, W, C (uint8), C = 3 for rgb and 2 for flow."""
-        pictures = {i: torch.cat([self._picture(stem, i) for stem in self._stems]) for i in set(indices)}
-        stacked = torch.stack([pictures[i] for i in indices])  # T, C, H, W
-        return stacked.permute(0, 2, 3, 1).numpy()
+        pictures = {i: np.concatenate([self._picture(stem, i) for stem in self._stems]) for i in set(indices)}
+        stacked = np.stack([pictures[i] for i in indices])  # T, C, H, W
+        return stacked.transpose(0, 2, 3, 1)
 
-    def _picture(self, stem: str, index: int) -> torch.Tensor:
+    def _picture(self, stem: str, index: int) -> Frames:
         """C, H, W uint8 of the first picture's size; C is 1 for flow."""
         picture = self._decode(stem, index)
         height, width = picture.shape[1:]
@@ -54,12 +52,14 @@ class FrameFolder:
             raise self._error(stem, index, f"is {width}x{height} pixels, the first picture {first}")
         return picture
 
-    def _decode(self, stem: str, index: int) -> torch.Tensor:
+    def _decode(self, stem: str, index: int) -> Frames:
         """C, H, W uint8 of the picture's own size."""
+        from torchvision.io import ImageReadMode, decode_image  # slow, and src.prepare answers without it
+
         file = self._path / self._name(stem, index)
         mode = ImageReadMode.RGB if self._stems == STEMS["rgb"] else ImageReadMode.GRAY
         try:
-            picture: torch.Tensor = decode_image(str(file), mode)
+            picture: Frames = decode_image(str(file), mode).numpy()
         except (OSError, RuntimeError) as error:  # in torchvision's words, which tell of its own source files
             if not file.is_file():
                 raise self._error(stem, index, "is missing") from error

@@ -22,7 +22,7 @@ TOLERANCE = 2  # levels of 255: FFmpeg 4 (in decord) and later ones round single
 def probe(task: tuple[str, str]) -> Entry:
     """The inventory's entry for (name, path), path being a video file or a frame folder.
 
-    Never raises for what is wrong with the file: that stands in the entry.
+    Never raises for what is wrong with the file: the entry says so.
     """
     name, path = task
     try:

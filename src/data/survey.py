@@ -26,7 +26,7 @@ BAD_FILES = "bad_files.txt"
 
 
 class Progress(Protocol):
-    """What is told while videos are worked on."""
+    """What is reported while videos are processed."""
 
     def start(self, what: str, total: int, done: int) -> None: ...
 
@@ -69,7 +69,7 @@ def _writable(folder: Path) -> Iterator[None]:
 def find_videos(root: Path) -> dict[str, str]:
     """Name → path of everything under `root` that is called like a video, links followed, each folder once.
 
-    What is no regular file (a pipe, a link in a circle) is found too, to be named as bad; hidden names are not.
+    What is not a regular file (a pipe, a link in a circle) is found too, to be named as bad; hidden names are not.
     """
     return {name: f"{root}/{name}" for name in files_below(root) if is_video(name)}
 

@@ -37,7 +37,7 @@ class Crop(NamedTuple):
 
 
 def virtual_size(native: tuple[int, int], clip: ClipSpec) -> tuple[int, int]:
-    """(width, height) that frames of `native` size are thought to be brought to before cropping.
+    """(width, height) that frames of `native` size would be resized to before cropping.
 
     `clip.frame_size` as it is, or, with `clip.keep_aspect`, the native shape with a short side of its height.
     """

@@ -24,7 +24,7 @@ def usable(lists: Lists, modality: str = "rgb", on_error: str = "raise", method:
         modality: rgb or flow.
         on_error: what to do about videos that the inventory calls bad or that have no flow: raise, or skip (left
             out, named in `left_out` and in a warning).
-        method: which flow, as src.prepare was told.
+        method: which flow, as src.prepare made it.
 
     Raises:
         UserError: videos in use are bad, or have no flow; no video of a side is left.

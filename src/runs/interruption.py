@@ -19,25 +19,28 @@ PATIENCE_S = 2  # that scontrol is given
 
 
 @contextmanager
-def explained(cfg: DictConfig, folder: RunFolder) -> Iterator[None]:
-    """Within the block the run in `folder` goes on; a stop says how it continues, after requeue=true's request."""
+def explained(cfg: DictConfig, folder: RunFolder, *, resumes: bool = False) -> Iterator[None]:
+    """Within the block the run in `folder` goes on; a stop says how it continues, after requeue=true's request.
+
+    resumes: the same command finds the folder by itself.
+    """
 
     def last_words(number: signal.Signals) -> str:
         if cfg.requeue and number == signal.SIGTERM and ranks.rank() == 0:
             requeue()
-        return _advice(cfg, folder)
+        return _advice(folder, resumes or cfg.run_dir is not None)
 
     with advised(last_words):
         yield
 
 
-def _advice(cfg: DictConfig, folder: RunFolder) -> str:
+def _advice(folder: RunFolder, resumes: bool) -> str:
+    if resumes:
+        return "the same command continues from here"
     if folder.results.is_file():
         return f"the run has finished: {printable(folder)}"
     if not folder.last.is_file():
         return "no epoch was finished: the same command starts again"
-    if cfg.run_dir is not None or ranks.is_rank():  # the command finds the folder by itself
-        return "the same command continues after the last epoch that was finished"
     word = shlex.quote(f"ckpt_path={folder}")
     return f"to continue after the last epoch that was finished, add {printable(word)} to the same command"
 

@@ -84,19 +84,8 @@ def _choose_folder(cfg: DictConfig, record: RunRecord, checkpoint: Path | None) 
         folder = RunFolder(checkpoint.parent.parent)
         if _owner(folder) == record.identity:
             return folder, False
-    return _new_folder(f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{record.title}"), True
-
-
-def _new_folder(name: str) -> RunFolder:
-    """A folder under outputs/ that did not exist, made by this call alone."""
-    for number in range(1, 1000):
-        path = OUTPUTS / (name if number == 1 else f"{name}_{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return RunFolder(path)
-    raise UserError(f"{OUTPUTS}/{name}: too many runs of this name; give run_dir=FOLDER")
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{record.title}"
+    return RunFolder(files.new_folder(OUTPUTS, name)), True
 
 
 def _owner(folder: RunFolder) -> str | None:
@@ -233,7 +222,7 @@ def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
         try:
             if _check_owner(folder, record) is None:
                 _write_head(cfg, folder, record)
-            with interruption.explained(cfg, folder):
+            with interruption.explained(cfg, folder, resumes=True):
                 if ranks.is_rank():
                     launch.run_rank(cfg, folder, checkpoint)
                 else:

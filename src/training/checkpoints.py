@@ -30,8 +30,9 @@ class WholeFileCheckpoints(TorchCheckpointIO):
             with files.replacing(Path(path)) as temporary:
                 torch.save(checkpoint, temporary)
         except (OSError, RuntimeError) as error:  # PyTorch's writer reports a full disk as a RuntimeError
+            reason = first_line(error) if isinstance(error, OSError) else "no room on the disk"
             raise UserError(
-                f"{path}: the checkpoint cannot be written ({first_line(error)}); the previous one is intact: "
+                f"{path}: the checkpoint cannot be written ({reason}); the previous one is intact: "
                 "make room, and the same command goes on from there"
             ) from error
 

@@ -10,7 +10,8 @@ from pytorch_lightning import seed_everything
 from src import files
 from src.build.data import build_test_data, build_views
 from src.data.annotations import Video, list_digest
-from src.errors import UsageError
+from src.data.flow import is_flow_video
+from src.errors import UsageError, UserError
 from src.runs import provenance, records
 from src.runs.records import SCHEMA, Evaluation, Videos
 from src.runs.trained import Trained, new_evaluation
@@ -91,6 +92,8 @@ def predict(trained: Trained, cfg: DictConfig, path: Path, top: int) -> tuple[in
     Raises:
         UserError: the video cannot be read; the checkpoint does not fit.
     """
+    if cfg.modality.name == "rgb" and path.is_file() and is_flow_video(path):
+        raise UserError(f"{printable(path)} is an optical-flow video, and this network takes RGB; give the original")
     module = network(trained, cfg)
     use_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
     module.to("cuda" if use_gpu else "cpu").eval()

@@ -277,6 +277,7 @@ def test_no_code_in_a_file_is_run(tmp_path, capsys):
     assert "code has run" not in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
 def test_i3d_loads_with_and_without_a_head():
     layout = layouts()["i3d_kinetics_rgb"]["state_dict"]
     state = {name: torch.empty(shape, device="meta") for name, shape in layout.items()}
