@@ -24,14 +24,14 @@ class ResumingOptuna(Base):
         super().__init__(**arguments)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from src.run import identity
+        from src.runs.identity import describe, identity
 
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         own = config.copy()
         with open_dict(own):
             del own["hydra"]
         self.sampler_config = config.hydra.sweeper.sampler
-        self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(own)}"  # one study a configuration
+        self.sweeper.study_name = f"{self.sweeper.study_name}-{identity(describe(own))}"  # one study a configuration
 
     def sweep(self, arguments: list[str]) -> Any:
         import optuna

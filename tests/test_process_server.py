@@ -183,3 +183,15 @@ def test_a_module_that_cannot_be_imported_ends_the_server(capfd: pytest.CaptureF
     assert code(start(server, "print")) == -signal.SIGKILL
     assert "No module named 'tests.is_not_there'" in capfd.readouterr().err
     server.close()
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_a_command_whose_streams_are_closed(closed: tuple[int, ...], tmp_path: Path) -> None:
+    program = STARTER.replace('("one", "two")', '("one",)').replace("server.start", "process = server.start")
+    program = program.replace('("wait", name)', '("about", name)')
+    program = program.replace("END", "assert process.wait(60) and process.exitcode == 0")
+    closing = "".join(f"os.close({number}); " for number in closed)
+    words = [sys.executable, "-c", f"import os; {closing}\n{program}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run(words, cwd=tmp_path, env=environment).returncode == 0
+    assert json.loads((tmp_path / "one").read_text())["folder"] == str(tmp_path)

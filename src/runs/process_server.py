@@ -94,9 +94,14 @@ class Server:
             f"import sys; sys.path[:] = {path!r}; "
             f"from src.runs.process_server import serve; serve({theirs.fileno()}, {self.starter}, {module!r})"
         )
+        out, err = _outputs()
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                pass_fds=[theirs.fileno()],
             )
         atexit.register(self.close)
 
