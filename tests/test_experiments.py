@@ -95,6 +95,11 @@ def test_jobs_are_splits_times_rows():
     }
 
 
+def test_the_tables_are_78_different_runs():
+    planned = [job.identity for name in PAPER for job in unique(job for own in jobs(name).values() for job in own)]
+    assert (len(planned), len(set(planned))) == (93, 78)
+
+
 @pytest.mark.parametrize(
     ("here", "there", "shared"),
     [
