@@ -165,7 +165,9 @@ def test_lists_of_values_are_a_run_each_and_a_dry_run_leaves_nothing(tmp_path: P
     assert is_empty(tmp_path)
 
 
-@pytest.mark.parametrize("word", ["experiments=mini_table1", "experiment=mini_table1"])
+@pytest.mark.parametrize(
+    "word", [pytest.param("experiments=mini_table1", marks=pytest.mark.slow), "experiment=mini_table1"]
+)
 def test_a_table_is_found_beside_conf(word: str, tmp_path: Path) -> None:
     result = run(tmp_path, "train", word, "rows=bert,average", "seeds=0", "dry_run=true")
     assert result.returncode == 0

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from src import options
 from src.build.compose import check, compose
 from src.command_line.hydra import composed
@@ -51,9 +52,15 @@ def nested(name: str, value: Any) -> dict[str, Any]:
     return content
 
 
+@cache
+def chosen(word: str, name: str) -> DictConfig:
+    """The configuration with one choice."""
+    return compose([word], name)
+
+
 @pytest.mark.parametrize(("name", "word"), every_choice())
 def test_every_option_of_every_choice_is_declared(name: str, word: str) -> None:
-    cfg = compose([word], name)
+    cfg = chosen(word, name)
     for option in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, option, "somewhere")
     content: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -63,7 +70,7 @@ def test_every_option_of_every_choice_is_declared(name: str, word: str) -> None:
 
 @pytest.mark.parametrize(("name", "word"), every_choice())
 def test_what_conf_offers_is_accepted(name: str, word: str) -> None:
-    cfg = compose([word], name)
+    cfg = chosen(word, name)
     for option in OmegaConf.missing_keys(cfg):
         OmegaConf.update(cfg, option, "somewhere")
     check(cfg)

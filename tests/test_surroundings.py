@@ -78,6 +78,7 @@ def test_a_killed_worker_is_named_and_nobody_waits_for_it():
         list(loader(Killed()))
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_command(tmp_path):
     program = """
 import os, time

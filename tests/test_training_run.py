@@ -52,6 +52,7 @@ def is_trained(name: str) -> bool:
     return name.startswith("recognizer.") and not name.endswith(buffers)
 
 
+@pytest.mark.slow
 def test_the_seed_settles_everything(small: list[str], tmp_path: Path) -> None:
     words = [*small, "recipe.epochs=1"]
     first, same, other = (
