@@ -216,6 +216,15 @@ EFFECT = {  # another value, another run
     "data.lists.*": ANYTHING,
 }
 
+ADDED = {  # later: values, and the one that means what runs did before
+    "freeze.kind": (one_of("none", "backbone", "stages"), "none"),
+    "freeze.last": (optional(TEXT), None),
+    "features.keep": (one_of("auto", "tokens", "maps"), "auto"),
+    "features.clips": (whole(1), 4),
+    "features.dtype": (one_of("float32", "float16"), "float32"),
+    "features.precision": (one_of("32-true", "bf16-mixed", "16-mixed"), "32-true"),
+}
+
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
     "run_dir": optional(PATH),
     "ckpt_path": optional(PATH),
@@ -237,6 +246,8 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "model.bert.*": ANYTHING,
     "model.pretrained": optional(ANYTHING),
     "model.pretrained.*": ANYTHING,
+    "features.cache": FLAG,
+    "features.root": optional(PATH),
     "weights.source.url": optional(TEXT),
     "weights.source.how": TEXT,
     "pooling.input": one_of("full", "reduced"),
@@ -281,6 +292,7 @@ OF_PREPARE = {  # of src.prepare, which makes no run
 
 OPTIONS: dict[str, Option] = {
     **{name: Option(values) for name, values in EFFECT.items()},
+    **{name: Option(values, since=before) for name, (values, before) in ADDED.items()},
     **{name: Option(values, defines=False) for name, values in (NO_EFFECT | OF_PREPARE).items()},
 }
 

@@ -14,6 +14,8 @@ from src.models.cost import Cost, measure
 from src.models.pooling.fusion import HeadMaker
 from src.models.recognizer import Recognizer
 
+KEEP = {"auto": None, "tokens": True, "maps": False}  # features.keep → the argument of Recognizer.freeze
+
 
 def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = None) -> Recognizer:
     """The network of a configuration, with random weights; no data is needed on disk.
@@ -33,7 +35,7 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
     head: HeadMaker = build(cfg.pooling.head)
     backbone = build(cfg.model.backbone)
     try:
-        return Recognizer(
+        recognizer = Recognizer(
             backbone,
             head,
             fusion=cfg.pooling.fusion,
@@ -43,6 +45,9 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
             mean=list(cfg.model.mean),
             std=list(cfg.model.std),
         )
+        if cfg.freeze.kind != "none":
+            recognizer.freeze(cfg.freeze.last, KEEP[cfg.features.keep])
+        return recognizer
     except ValueError as error:
         raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
 

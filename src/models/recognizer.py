@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone
 from src.models.pooling.fusion import FUSIONS, HeadMaker
+from src.models.pooling.head import as_maps
 
 
 class Recognizer(nn.Module):
@@ -42,6 +43,8 @@ class Recognizer(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes={num_classes} must be at least 1")
         self.memory_format = torch.contiguous_format
+        self.frozen: list[nn.Module] = []
+        self.tokens = False
         self.backbone = backbone
         self.pooling = FUSIONS[fusion](head, backbone.channels, backbone.lengths(frames))
         self.dropout = nn.Dropout(dropout)
@@ -54,13 +57,57 @@ class Recognizer(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (N, C, T, H, W), uint8 or already normalised floating point → logits (N, classes)."""
-        logits: Tensor = self.classifier(self.dropout(self.pooling(self.features(clip))))
+        return self.classify(self.trunk(clip))
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Each pathway's map (N, Ci, Ti, Hi, Wi) in front of the reduction; takes the clips that `forward` takes.
+
+        It is all that the rest of the network sees of a clip. With `tokens` it is averaged over space.
+        """
+        maps = self.backbone.trunk(self.normalize(clip))
+        return tuple(as_maps(feature_map) for feature_map in maps) if self.tokens else maps
+
+    def classify(self, maps: Sequence[Tensor]) -> Tensor:
+        """What `trunk` gives → logits (N, classes)."""
+        logits: Tensor = self.classifier(self.dropout(self.pooling(self.backbone.reduce(maps))))
         return logits
 
     def features(self, clip: Tensor) -> tuple[Tensor, ...]:
-        """The last feature map of each pathway, (N, Ci, Ti, Hi, Wi); takes the clips that `forward` takes."""
-        maps: tuple[Tensor, ...] = self.backbone(self.normalize(clip))
-        return maps
+        """The last feature map of each pathway, (N, Ci, Ti, Hi, Wi), as the head reads it."""
+        return self.backbone.reduce(self.trunk(clip))
+
+    def freeze(self, last: str | None = None, tokens: bool | None = None) -> Self:
+        """Keep the trunk, whole or up to its part `last`, as it is: nothing learns, batch norms keep their statistics.
+
+        tokens: of a whole trunk only the tokens count, which the head reads as maps of one position; None: where that
+            changes nothing.
+
+        Raises:
+            ValueError: the trunk has no such part.
+        """
+        parts = self.backbone.parts()
+        if last is not None and last not in parts:
+            raise ValueError(f"freeze.last={last}: this backbone has the parts {', '.join(parts)}")
+        for name, modules in parts.items():
+            for module in modules:
+                module.requires_grad_(False).eval()
+            self.frozen += modules
+            if name == last:
+                break
+        if last is None:
+            self.tokens = not self.reads_maps() if tokens is None else tokens
+        return self
+
+    def reads_maps(self) -> bool:
+        """Whether what follows the trunk looks at single positions of its maps, not at their tokens alone."""
+        return self.pooling.reads_maps or self.backbone.reduces()
+
+    def train(self, mode: bool = True) -> Self:
+        """As every module's; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def channels_last(self) -> Self:
         """Lay clips and convolutions out with a pixel's channels side by side: same numbers, another speed."""

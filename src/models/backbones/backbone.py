@@ -1,17 +1,23 @@
 """What every backbone is: a clip in, one feature map per pathway out."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
     """Maps a normalised clip (N, C, T, H, W) to one feature map (N, Ci, Ti, Hi, Wi) per pathway.
 
+    The trunk holds all pretrained layers; behind it, where there is one, stands the block of a reduction.
+
     channels: Ci of each pathway's map.
+    reduction: the block behind the trunk, where there is one.
     replaced: blocks that a reduction takes the place of. Start of the tensor names of such a block → start of the
         names of the block in its place, both inside the backbone. Empty for most.
     """
 
     channels: tuple[int, ...]
+    reduction: nn.Module
     replaced: dict[str, str]
 
     def __init__(self) -> None:
@@ -22,6 +28,30 @@ class Backbone(nn.Module):
         """Ti of each pathway's map for a clip of `frames` frames."""
         raise NotImplementedError
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """The trunk's layers from the clip on, by the names that `freeze=stages` knows: stem, stage1, stage2, …"""
+        raise NotImplementedError
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Each pathway's map in front of the reduction."""
+        raise NotImplementedError
+
+    def reduce(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The trunk's maps behind the reduction: (N, Di, Ti, Hi, Wi) → (N, Ci, Ti, Hi, Wi)."""
+        return (self.reduction(maps[0]),) if self.reduces() else tuple(maps)
+
+    def reduces(self) -> bool:
+        """Whether a reduction stands behind the trunk."""
+        return hasattr(self, "reduction") and next(self.reduction.parameters(), None) is not None
+
     def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
         """The last feature map of each pathway."""
-        raise NotImplementedError
+        return self.reduce(self.trunk(clip))
+
+
+def stages(stem: nn.Module, later: Sequence[nn.Module]) -> dict[str, list[nn.Module]]:
+    """`parts` of a backbone with a stem and stages behind it."""
+    named = {"stem": [stem]}
+    for number, stage in enumerate(later, 1):
+        named[f"stage{number}"] = [stage]
+    return named

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Kernel, Norm, check_reduction, halved, initialize
 
 POOLS: tuple[tuple[Kernel, Kernel], ...] = (  # kernel and stride in front of each stage
@@ -64,7 +64,6 @@ class I3D(Backbone):
                 channels = out_channels(widths)
             built.append(nn.Sequential(*layers))
         self.stages = nn.Sequential(*built)
-        self.reduction: nn.Module = nn.Identity()
         if reduction != "none":
             self.reduction = inception(channels, reduced)
             channels = out_channels(reduced)
@@ -75,8 +74,13 @@ class I3D(Backbone):
         """Time steps of the last map for a clip of `frames` frames."""
         return (halved(frames, times=3),)
 
-    def forward(self, clip: Tensor) -> tuple[Tensor]:
-        return (self.reduction(self.stages(self.stem(clip))),)
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """The trunk's layers."""
+        return stages(self.stem, list(self.stages))
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor]:
+        """The map in front of the reduction."""
+        return (self.stages(self.stem(clip)),)
 
 
 class Unit(nn.Module):

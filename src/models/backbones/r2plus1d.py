@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Norm, check_reduction, halved, initialize
 
 
@@ -43,15 +43,15 @@ class R2Plus1D(Backbone):
             norm(channels),
             nn.ReLU(inplace=True),
         )
-        stages = []
+        built = []
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             layers = []
             for block in range(count):
                 stride = 2 if stage > 0 and block == 0 else 1
                 layers.append(BasicBlock(channels, width, stride, norm))
                 channels = width
-            stages.append(nn.Sequential(*layers))
-        self.stages = nn.Sequential(*stages)
+            built.append(nn.Sequential(*layers))
+        self.stages = nn.Sequential(*built)
         self.channels = (channels,)
         initialize(self)
 
@@ -59,7 +59,12 @@ class R2Plus1D(Backbone):
         """Time steps of the last map for a clip of `frames` frames."""
         return (halved(frames, times=len(self.stages) - 1),)
 
-    def forward(self, clip: Tensor) -> tuple[Tensor]:
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """All layers."""
+        return stages(self.stem, list(self.stages))
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor]:
+        """The last map."""
         return (self.stages(self.stem(clip)),)
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Bottleneck, check_reduction, halved, initialize
 
 
@@ -46,7 +46,7 @@ class ResNeXt(Backbone):
         if reduction == "frmb":
             counts[-1] -= 1
             self.replaced = {f"stages.{len(counts) - 1}.{counts[-1]}.": "reduction."}
-        stages = []
+        built = []
         channels = stem_width
         for stage, (count, width) in enumerate(zip(counts, widths, strict=True)):
             layers: list[nn.Module] = []
@@ -56,9 +56,8 @@ class ResNeXt(Backbone):
                     Bottleneck(channels, width, 2 * width, stride=(step, step, step), groups=cardinality, norm=norm)
                 )
                 channels = 2 * width
-            stages.append(nn.Sequential(*layers))
-        self.stages = nn.Sequential(*stages)
-        self.reduction: nn.Module = nn.Identity()
+            built.append(nn.Sequential(*layers))
+        self.stages = nn.Sequential(*built)
         if reduction != "none":
             self.reduction = Bottleneck(
                 channels, reduced_channels // 2, reduced_channels, groups=cardinality, norm=norm
@@ -71,5 +70,10 @@ class ResNeXt(Backbone):
         """Time steps of the last map for a clip of `frames` frames."""
         return (halved(frames, times=len(self.stages)),)  # the stem's pooling and every stage but the first
 
-    def forward(self, clip: Tensor) -> tuple[Tensor]:
-        return (self.reduction(self.stages(self.stem(clip))),)
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """The trunk's layers."""
+        return stages(self.stem, list(self.stages))
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor]:
+        """The map in front of the reduction."""
+        return (self.stages(self.stem(clip)),)

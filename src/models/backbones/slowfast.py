@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +79,10 @@ class SlowFast(Backbone):
             stages.append(nn.ModuleList(pathways))
         self.laterals = nn.ModuleList(laterals)
         self.stages = nn.ModuleList(stages)
-        self.reduction = nn.ModuleList([nn.Identity(), nn.Identity()])
+        self.reduction = reductions = nn.ModuleList([nn.Identity(), nn.Identity()])
         for pathway in reduced:
             out = reduced_channels[pathway]
-            self.reduction[pathway] = Bottleneck(channels[pathway], out // 2, out, norm=self._norm)
+            reductions[pathway] = Bottleneck(channels[pathway], out // 2, out, norm=self._norm)
             channels[pathway] = out
         self.channels = (channels[SLOW], channels[FAST])
         initialize(self)
@@ -120,11 +121,25 @@ class SlowFast(Backbone):
         fast = -(-frames // self.fast_stride)
         return -(-fast // self.alpha), fast
 
-    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """The trunk's layers; a lateral convolution belongs to the stage behind it."""
+        named: dict[str, list[nn.Module]] = {"stem": [self.stems]}
+        for number, layers in enumerate(zip(self.laterals, self.stages, strict=True), 1):
+            named[f"stage{number}"] = list(layers)
+        return named
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """The slow and the fast map in front of the reductions."""
         fast = clip[:, :, :: self.fast_stride]
         slow = fast[:, :, :: self.alpha]
         slow, fast = self.stems[SLOW](slow), self.stems[FAST](fast)
         for lateral, stage in zip(self.laterals, self.stages, strict=True):
             slow = torch.cat([slow, lateral(fast)], dim=1)
             slow, fast = stage[SLOW](slow), stage[FAST](fast)  # type: ignore[index]
-        return self.reduction[SLOW](slow), self.reduction[FAST](fast)
+        return slow, fast
+
+    def reduce(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Each pathway's map behind its reduction."""
+        slow, fast = maps
+        reductions = cast(nn.ModuleList, self.reduction)
+        return reductions[SLOW](slow), reductions[FAST](fast)

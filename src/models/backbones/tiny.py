@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from src.models.backbones.backbone import Backbone
+from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Kernel, centred, check_reduction
 
 
@@ -60,7 +60,13 @@ class Tiny(Backbone):
             frames = -(-frames // stride)
         return (frames,)
 
-    def forward(self, clip: Tensor) -> tuple[Tensor]:
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """All blocks, of which the first counts as the stem."""
+        first, *later = self.blocks
+        return stages(first, later)
+
+    def trunk(self, clip: Tensor) -> tuple[Tensor]:
+        """The last map."""
         return (self.blocks(clip),)
 
 

@@ -22,6 +22,7 @@ class Fusion(nn.Module):
         self.heads = nn.ModuleList(heads)
         self.out_channels = sum(head.out_channels for head in heads)
         self.has_attention = all(head.has_attention for head in heads)
+        self.reads_maps = any(head.reads_maps for head in heads)
 
     def maps(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         """The map that each of `heads` reads, in their order."""

@@ -9,10 +9,12 @@ class Head(nn.Module):
     A head is built as `Head(channels, length, **arguments)`: `channels` is C and `length` is T.
 
     has_attention: whether the head can report what it attends to, see `attention`.
+    reads_maps: whether it looks at single positions of the map; else the tokens are all it needs.
     """
 
     out_channels: int
     has_attention: bool = False
+    reads_maps: bool = False
 
     def attention(self, feature_map: Tensor) -> Tensor:
         """Attention weights (N, layers, heads, T + 1, T + 1) of a head with `has_attention`."""
@@ -22,6 +24,11 @@ class Head(nn.Module):
 def tokens(feature_map: Tensor) -> Tensor:
     """One token per time step: the spatial average, (N, C, T, H, W) → (N, T, C)."""
     return feature_map.mean(dim=(3, 4)).transpose(1, 2)  # (N, C, T) → (N, T, C)
+
+
+def as_maps(feature_map: Tensor) -> Tensor:
+    """The tokens as a map of one position, which every head reads as it reads the map: → (N, C, T, 1, 1)."""
+    return feature_map.mean(dim=(3, 4), keepdim=True)
 
 
 def checked_tokens(feature_map: Tensor, length: int, head: str) -> Tensor:
