@@ -147,21 +147,23 @@ def sha256(*paths: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
     """Hold an exclusive lock on the file `path` (created if needed); yields False where another process holds it.
+
+    patience: seconds to wait for it.
 
     The kernel releases the lock when the process dies, however it dies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        yield _take(handle)
+        yield _take(handle, patience)
     finally:
         os.close(handle)
 
 
-def _take(handle: int) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE
+def _take(handle: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -232,6 +234,12 @@ def shorten_temporary_folder() -> None:
         if os.access(folder, os.W_OK | os.X_OK):
             os.environ["TMPDIR"] = tempfile.tempdir = folder
             return
+
+
+def cache(what: str) -> Path:
+    """Where this program keeps what can be made again: $XDG_CACHE_HOME/late-temporal, by default under ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(root).expanduser() / "late-temporal" / what
 
 
 def _umask() -> int:

@@ -53,6 +53,7 @@ def train_here(cfg: DictConfig, folder: "RunFolder", checkpoint: Path | None) ->
 
     session = loop.build(cfg, folder, checkpoint)
     try:
+        loop.fill(session)
         loop.fit(session)
         loop.test(session)
         loop.write(session)

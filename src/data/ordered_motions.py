@@ -82,8 +82,7 @@ def lists(root: str | None, set_seed: int, train: int, val: int, test: int, fram
 
 def cache_folder() -> Path:
     """Where the set lives unless another folder is named."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "late-temporal" / "ordered_motions"
+    return files.cache("ordered_motions")
 
 
 # --- the folder: whole or not at all ---------------------------------------------------------------------------

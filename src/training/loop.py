@@ -25,6 +25,8 @@ from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.data.handover import worker_errors_named
 from src.errors import UserError
+from src.frozen.build import feature_data
+from src.frozen.data import FeatureData
 from src.models import weights
 from src.models.weights import download
 from src.runs import ranks, records
@@ -50,7 +52,7 @@ class Session:
     cost: Cost
     checkpoint: Path | None  # to go on from
     module: Recognition
-    data: VideoData
+    data: VideoData | FeatureData
     trainer: Trainer
     loggers: list[Guarded]
     console: Console
@@ -66,6 +68,7 @@ def run(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) -> R
     """Train and test; returns what results.json says (None on ranks other than the first)."""
     session = build(cfg, folder, checkpoint)
     try:
+        fill(session)
         fit(session)
         test(session)
         return write(session)
@@ -102,7 +105,8 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     if trainer.is_global_zero:
         size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
         console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
-    return Session(cfg, folder, record, about_data, costs, checkpoint, module, data, trainer, made, console)
+    features = as_features(cfg, module, data, trainer, checkpoint)
+    return Session(cfg, folder, record, about_data, costs, checkpoint, module, features or data, trainer, made, console)
 
 
 def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition, VideoData]:
@@ -134,6 +138,29 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         seed=cfg.seed,
         stop_on_divergence=cfg.on_divergence == "stop",
     )
+
+
+def as_features(
+    cfg: DictConfig, module: Recognition, data: VideoData, trainer: Trainer, checkpoint: Path | None
+) -> FeatureData | None:
+    """The data as features of the frozen backbone, where the configuration wants that."""
+    if cfg.freeze.kind != "backbone" or not cfg.features.cache:
+        return None
+    if checkpoint is not None:
+        checkpoints.restore(module, checkpoint)  # features are those of its backbone
+    device = trainer.strategy.root_device
+    return feature_data(cfg, data, module.recognizer, device, trainer.global_rank, trainer.world_size)
+
+
+def fill(session: Session) -> None:
+    """Compute the features that are missing, where the backbone is frozen."""
+    if not isinstance(session.data, FeatureData):
+        return
+    phases = ["train", "val", *(["test"] if session.cfg.test.enabled else [])]
+    console = session.console if ranks.rank() == 0 else Console(quiet=True)
+    with worker_errors_named():
+        filled = session.data.fill(phases, console)
+    session.seconds["features"] = round(filled.seconds, 1)
 
 
 def fit(session: Session) -> None:

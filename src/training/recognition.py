@@ -93,6 +93,15 @@ class Recognition(LightningModule):
         logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
         return logits.view(*clip.shape[:2], -1)  # NV K → N V K
 
+    def logits(self, batch: Batch) -> Tensor:
+        """Of each view (N, V, K), from its clip or from what the trunk has made of it."""
+        if "maps" not in batch:
+            result: Tensor = self(batch["clip"])
+            return result
+        maps = batch["maps"]
+        logits = self.recognizer.classify([one.flatten(0, 1) for one in maps])  # N V Ci Ti H W → NV Ci Ti H W
+        return logits.view(*maps[0].shape[:2], -1)  # NV K → N V K
+
     # Training
 
     def on_train_epoch_start(self) -> None:
@@ -108,7 +117,7 @@ class Recognition(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._note_unreadable("train", batch)
-        logits = self(batch["clip"]).mean(1)  # N V K → N K
+        logits = self.logits(batch).mean(1)  # N V K → N K
         label = batch["label"]
         readable = (label != IGNORE).sum()
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
@@ -173,7 +182,7 @@ class Recognition(LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("val", batch)
         readable = batch["label"] != IGNORE
-        self.val_scores.add(batch["video_id"][readable], self(batch["clip"])[readable])
+        self.val_scores.add(batch["video_id"][readable], self.logits(batch)[readable])
 
     def on_validation_epoch_end(self) -> None:
         scores = self._gather("val", self.val_scores)
@@ -193,7 +202,7 @@ class Recognition(LightningModule):
     def test_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("test", batch)
         if len(batch["label"]):
-            self.test_scores.add(batch["video_id"], self(batch["clip"]))
+            self.test_scores.add(batch["video_id"], self.logits(batch))
 
     def on_test_epoch_end(self) -> None:
         self.result = self._gather("test", self.test_scores)

@@ -1,4 +1,4 @@
-"""Strict reader of the safetensors format.
+"""Strict reader of the safetensors format, and a writer.
 
 A file is 8 bytes with the header's length (little-endian), a JSON header with each tensor's type, shape and place,
 and one block of values that the tensors cover without gaps or overlaps (https://huggingface.co/docs/safetensors).
@@ -7,6 +7,7 @@ Everything is checked against the file's size before any value is read.
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +46,46 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the header is damaged, or promises something else than the file holds.
     """
+    return read_with_metadata(path)[0]
+
+
+def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and the words that its header says about them.
+
+    Raises:
+        UserError: as `read`.
+    """
     try:
         return _read(path)
     except ValueError as error:
         raise UserError(f"{path}: damaged safetensors file: {error}; get it again") from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors on the CPU as a safetensors file, the header padded to eight bytes as the format advises."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    types = {dtype: name for name, dtype in DTYPES.items()}
+    place = 0
+    for name, tensor in tensors.items():
+        end = place + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": types[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % LENGTH)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(LENGTH, "little") + text)
+        for tensor in tensors.values():
+            file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
         if length > min(LONGEST_HEADER, size - LENGTH):
             raise ValueError(f"its header claims {length:,} bytes, the file has {size:,}")
-        entries = _entries(file.read(length), size - LENGTH - length)
+        header = file.read(length)
+        entries = _entries(header, size - LENGTH - length)
         tensors = {}
         for name, dtype, shape, start, end in entries:
             file.seek(LENGTH + length + start)
@@ -66,7 +94,8 @@ def _read(path: Path) -> dict[str, Tensor]:
                 raise ValueError("it has become shorter while it was read")
             flat = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
             tensors[name] = flat.reshape(shape)
-    return tensors
+    about = _json_object(header).get("__metadata__", {})
+    return tensors, about if isinstance(about, dict) else {}
 
 
 def _entries(header: bytes, available: int) -> list[tuple[str, torch.dtype, list[int], int, int]]:

@@ -1,0 +1,48 @@
+"""From a configuration with freeze=backbone to the data of a run as features."""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+
+from src.data.datamodule import VideoData
+from src.files import cache
+from src.frozen.contents import Contents
+from src.frozen.data import FeatureData
+from src.frozen.fill import Filler
+from src.frozen.key import describe
+from src.frozen.store import Store
+from src.models.recognizer import Recognizer
+
+
+def feature_data(
+    cfg: DictConfig, clips: VideoData, recognizer: Recognizer, device: torch.device, rank: int = 0, world: int = 1
+) -> FeatureData:
+    """The features of a run's clips.
+
+    recognizer: with its final weights, frozen; it is moved to `device`, where features are computed.
+    rank, world: of the processes that share the work.
+    """
+    root = features_root(cfg)
+    contents = Contents(root, clips.lists.root)
+    shapes = view_shapes(recognizer, clips)
+    views = {"train": clips.draws, "val": 1, "test": None}
+    stores = {}
+    for phase, description in describe(cfg, recognizer).items():
+        stores[phase] = Store(root, description, contents, shapes, views[phase])
+    filler = Filler(clips, stores, recognizer.to(device), device, cfg.features.precision, rank, world)
+    return FeatureData(filler)
+
+
+def features_root(cfg: DictConfig) -> Path:
+    """Where features are kept."""
+    return Path(cfg.features.root).expanduser() if cfg.features.root else cache("features")
+
+
+@torch.inference_mode()
+def view_shapes(recognizer: Recognizer, clips: VideoData) -> list[tuple[int, ...]]:
+    """For each pathway the shape C, T, H, W of what the trunk makes of one view; nothing is computed."""
+    clip, source = clips.source.clip, clips.source
+    no_clips = torch.empty(0, source.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+    device = next(recognizer.parameters()).device
+    return [tuple(one.shape[1:]) for one in recognizer.trunk(no_clips.to(device))]
