@@ -5,14 +5,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from src.batch import IGNORE, Batch
 from src.data.annotations import Lists, Video
-from src.data.datamodule import VideoData
 from src.data.dataset import ClipSampler, drawn_number
 from src.errors import UserError
 from src.frozen.fill import Filled, Filler
@@ -161,14 +158,6 @@ class FeatureData(pl.LightningDataModule):
     def videos(self) -> dict[str, list[Video]]:
         """Of each phase."""
         return self.clips.videos
-
-    def views(self, video: Video) -> Iterator[Tensor]:
-        """Clips, as of `VideoData`."""
-        return self.clips.views(video)
-
-    def frames(self, video: Video) -> NDArray[Any]:
-        """Frames to look at, as of `VideoData`."""
-        return self.clips.frames(video)
 
     def fill(self, phases: Sequence[str], console: Console) -> Filled:
         """Compute what is missing or damaged of these phases, and take it in.

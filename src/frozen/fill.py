@@ -60,7 +60,9 @@ class Filled:
     def summary(self) -> str:
         """One line on clips that were computed."""
         speed, share = self.clips / self.seconds, 100 * self.in_network / self.seconds
-        return f"features: {self.clips} clips in {self.seconds:.0f} s ({speed:.1f} clips/s, {share:.0f} % in the network)"
+        return (
+            f"features: {self.clips} clips in {self.seconds:.0f} s ({speed:.1f} clips/s, {share:.0f} % in the network)"
+        )
 
 
 @dataclass

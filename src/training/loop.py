@@ -220,7 +220,8 @@ def write(session: Session) -> Results | None:
         scores.save(session.folder.scores)
     records.write(session.folder.results, outcome)
     if scores is not None:
-        outputs.show(scores, session.module.recognizer, session.data, session.folder.path, session.loggers)
+        clips = None if isinstance(session.data, FeatureData) else session.data  # features need no decoder
+        outputs.show(scores, session.module.recognizer, clips, session.folder.path, session.loggers)
     outputs.summarize(outcome, session.loggers)
     hint = sync_hint(session.loggers, session.folder)
     outputs.print_summary(session.console, outcome, session.folder.path, hint)

