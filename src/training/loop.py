@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer, seed_everything
@@ -262,6 +263,11 @@ def make_trainer(
     # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """The device that one process without a trainer works on."""
+    return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
 
 
 def quiet_lightning() -> None:
