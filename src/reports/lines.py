@@ -153,7 +153,8 @@ def _lines(entry: Entry, found: Found) -> list[Line]:
                 condition=cell.condition,
                 results={run.key: Result(run.key, [run], run.metrics) for run in cell.runs},
                 missing=[_waiting(job) for job in found.missing] if number == 0 else [],
-                expected=entry.expected,
+                # The paper fine-tunes everything.
+                expected={} if cell.condition is not None and cell.condition.frozen else entry.expected,
                 cost=cell.runs[0].results.cost if cell.runs else None,
                 problems=[*found.problems, *older] if number == 0 else older,
                 others=len(cells) > 1,
