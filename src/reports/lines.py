@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from src.errors import UserError
 from src.reports.runs import Condition, Run, read_run
 from src.reports.sources import Entry
-from src.reports.statistics import Key, Summary, summarize
 from src.runs.records import Cost
 from src.scores import Scores
+from src.statistics import Key, Summary, summarize
 from src.sweeps import paper
 from src.sweeps.manifest import Job
 from src.text import printable

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from src.errors import UserError
-from src.reports.statistics import Key
 from src.runs.folder import Curves, RunFolder
 from src.runs.records import DamagedError, Results
 from src.scores import Scores
+from src.statistics import Key
 from src.text import printable
 
 LARGEST_LOSS = 1e30  # what a chart shows

@@ -13,6 +13,7 @@ from rich.text import Text
 from src.reports.comparisons import Comparison
 from src.reports.lines import METRICS, Line
 from src.reports.report import Report
+from src.statistics import probability
 from src.text import PLAIN_WIDTH, printable
 
 DASH = "–"
@@ -24,11 +25,6 @@ def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
     if value is None:
         return DASH
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def probability(p: float) -> str:
-    """A p-value as it is printed."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def _ours(line: Line) -> str:
