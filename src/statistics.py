@@ -137,8 +137,3 @@ def bootstrap(
         parts.append(np.nanmean(means, axis=0))
     low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def probability(p: float) -> str:
-    """A p-value as it is printed."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
