@@ -175,7 +175,8 @@ def main() -> None:
         train, test = (content[name][side]["sha256"][:12] for side in ("train_val", "test"))
         hashes.append(f"{name} train {train}, test {test}")
     head = ["data", "head", "top-1 %", "against average", "shuffled", "reversed", "swipes alone"]
-    notes = f"I3D with Kinetics-400 weights, frozen; five seeds, mean ± deviation; `{' '.join(WORDS)}`. Lists: {'; '.join(hashes)}."
+    notes = f"I3D with Kinetics-400 weights, frozen; five seeds, mean ± deviation; `{' '.join(WORDS)}`. "
+    notes += f"Lists: {'; '.join(hashes)}."
     save("real_clips", "Heads on frozen features of real clips", head, rows, content, notes)
 
 
