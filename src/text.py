@@ -12,7 +12,8 @@ from rich.console import Console
 
 NAMED = 5  # how many names one message lists
 PLAIN_WIDTH = 160  # columns where no terminal sets the width
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Controls, line ends, marks of direction, and what is not seen at all; not the joiners that scripts and emoji need.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def printable(text: object) -> str:

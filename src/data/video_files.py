@@ -144,7 +144,7 @@ class Finder:
 
 def _spellings(written: str) -> Iterator[str]:
     for text in (written.strip(), written):
-        for path in (text, text if DRIVE.match(text) else text.replace("\\", "/")):
+        for path in (text, os.path.expanduser(text), text if DRIVE.match(text) else text.replace("\\", "/")):  # noqa: PTH111
             yield path
             yield unicodedata.normalize("NFC", path)
             yield unicodedata.normalize("NFD", path)
