@@ -215,6 +215,11 @@ def safe_path(name: str) -> Path:
     return Path(*safe)
 
 
+def home_expanded(path: str | int) -> Path:
+    """A path as somebody typed it, with `~` for their home; that of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(str(path)))  # noqa: PTH111 - Path's own raises for unknown users
+
+
 def leaves(name: str) -> bool:
     """Whether a path from outside may leave the folder it is joined to."""
     return name.startswith("/") or ".." in name.split("/")

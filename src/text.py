@@ -34,6 +34,12 @@ def first_line(error: BaseException, limit: int = 160) -> str:
     return " ".join(lines[0].split())[:limit] if lines else type(error).__name__
 
 
+def disk_message(error: OSError) -> str:
+    """One line for a file that cannot be read or written, with what to do."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"
+
+
 def listed(names: Sequence[object], limit: int = NAMED, separator: str = ", ") -> str:
     """`a, b, c and 4 more`."""
     shown = separator.join(printable(name) for name in names[:limit])

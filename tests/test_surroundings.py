@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.list_sweeper import _Summing
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 from src import files
@@ -21,6 +23,7 @@ from src.data.datamodule import Loader
 from src.data.handover import Packing, packed
 from src.errors import UserError
 from src.text import Tolerant
+from src.training import worker
 from src.training.checkpoints import WholeFileCheckpoints
 from src.training.loggers import Guarded, wandb_mode
 from torch.utils.data import Dataset
@@ -333,3 +336,27 @@ def test_whatever_wandb_refuses_the_run_goes_on(change, tmp_path, monkeypatch):
         logger.save()
     close_all(made)
     assert (tmp_path / "csv" / "version_0" / "metrics.csv").is_file()
+
+
+def test_runs_of_a_list_that_fail_are_summed_up_in_one_line(capfd):
+    class Launcher:
+        def launch(self, batch, initial_job_idx):
+            return [job(UserError("no room")), job(None), job(UserError("no room either"))]
+
+    def job(error):
+        done = JobReturn(status=JobStatus.FAILED if error else JobStatus.COMPLETED)
+        done.return_value = error
+        return done
+
+    with pytest.raises(UserError, match=r"^2 of 3 runs failed, the first: no room$"):
+        _Summing(Launcher()).launch([], 0)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_rank_on_a_full_disk_says_one_line(tmp_path, monkeypatch, capfd):
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "run/audit.json")
+
+    monkeypatch.setattr(worker, "run", full)
+    with pytest.raises(SystemExit, match=r"^error: run/audit\.json: No space left on device; make room or check"):
+        worker.main({}, str(tmp_path), None)

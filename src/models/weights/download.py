@@ -47,7 +47,7 @@ def obtain(weights: Mapping[str, Any]) -> Path | None:
     if kind is None:
         return None
     if kind == "file":
-        path = Path(weights["path"]).expanduser()
+        path = files.home_expanded(weights["path"])
         if not path.is_file():
             raise UserError(f"weights.path={path}: no such file")
         return path
@@ -61,7 +61,7 @@ def obtain(weights: Mapping[str, Any]) -> Path | None:
 def cache() -> Path:
     """$XDG_CACHE_HOME/late-temporal/weights, by default under ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "late-temporal" / "weights"
+    return files.home_expanded(root) / "late-temporal" / "weights"
 
 
 def published(
