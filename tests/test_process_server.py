@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from src.config import ROOT
+from src.errors import UserError
 from src.runs.process_server import Process, Server, Task
 
 PATIENCE = 250.0  # seconds, on a machine with much else to do; what is waited on sleeps longer
@@ -180,7 +181,10 @@ def test_no_process_outlives_the_command(how: str, end: str, tmp_path: Path) -> 
 
 def test_a_module_that_cannot_be_imported_ends_the_server(capfd: pytest.CaptureFixture[str]) -> None:
     server = Server("tests.is_not_there")
-    assert code(start(server, "print")) == -signal.SIGKILL
+    try:
+        assert code(start(server, "print")) == -signal.SIGKILL
+    except UserError as error:  # it has ended already
+        assert "its message is above" in str(error)
     assert "No module named 'tests.is_not_there'" in capfd.readouterr().err
     server.close()
 

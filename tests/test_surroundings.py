@@ -249,12 +249,12 @@ def test_looking_at_a_lock_never_refuses_it(tmp_path):
     def probe():
         while not over.is_set():
             files.is_locked(lock)
-            time.sleep(0)  # on a single core the other thread must come to its turn
+            time.sleep(0.0001)  # on a single core the other thread must come to its turn
 
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     refused = 0
-    for _ in range(300):
+    for _ in range(100):
         with files.locked(lock) as taken:
             refused += not taken
     over.set()
