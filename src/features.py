@@ -7,10 +7,9 @@ may be started several times at once, on one machine or on many that share a dis
 Read on in src/frozen/fill.py.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
+from src import files
 from src.build.compose import check
 from src.build.devices import check_devices
 from src.command_line.help import features_help
@@ -49,7 +48,7 @@ def features(cfg: DictConfig) -> None:
     if cfg.features.export:
         from src.frozen.export import export
 
-        folder = Path(cfg.features.export).expanduser()
+        folder = files.home_expanded(cfg.features.export)
         rows = export(data, folder)
         terminal.print(f"{rows} rows of features, index.csv and README.md: {printable(folder)}")
 

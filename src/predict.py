@@ -3,10 +3,9 @@
 The classes are those that the run recorded; none of its data need be there. Read on in src/training/testing.py.
 """
 
-from pathlib import Path
-
 from rich.table import Table
 
+from src import files
 from src.command_line.options import Arguments, Command, Option, run_command
 from src.text import console, printable
 
@@ -33,7 +32,7 @@ COMMAND = Command(
 def predict(arguments: Arguments) -> None:
     """Compose, look, print."""
     run = arguments.required("run", "which run")
-    video = Path(arguments.required("video", "which video")).expanduser()
+    video = files.home_expanded(arguments.required("video", "which video"))
     top = arguments.whole("top")
 
     from src.runs.trained import find_trained

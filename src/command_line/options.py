@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from src.errors import UsageError, UserError
 from src.files import shorten_temporary_folder
 from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
-from src.text import first_line, printable, protect_streams
+from src.text import disk_message, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
@@ -170,8 +170,7 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
     except OSError as error:
         if wants_traceback():
             raise
-        name = f"{error.filename}: " if error.filename else ""
-        refuse(UserError(f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"))
+        refuse(UserError(disk_message(error)))
     else:
         sys.exit(code or 0)
 
