@@ -42,7 +42,7 @@ def predict(arguments: Arguments) -> None:
 
     from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
 
-    cfg = recorded_configuration(trained, arguments.overrides)
+    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, arguments.overrides)
 
     from src.training import testing  # Lightning and the decoders, which a refusal does without
 
