@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.build.compose import merged
-from src.build.recorded import option_of
-from src.command_line.hydra import composed
 from src.command_line.options import Arguments, Option
-from src.command_line.recorded import HERE, recorded_configuration
 from src.errors import UsageError, UserError
 from src.runs.trained import NAMED, described, find_trained
 
@@ -57,6 +53,9 @@ def open_networks(arguments: Arguments) -> list["Network"]:
 def of_run(run: str, checkpoint: str, words: list[str]) -> "Network":
     """The network of a run's folder, with a checkpoint: best, last or a file."""
     trained = find_trained(run, checkpoint)
+
+    from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
+
     cfg = recorded_configuration(trained.record.overrides, trained.folder.run, words)
 
     from src.prediction import network  # PyTorch, which a refusal does without
@@ -73,6 +72,7 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no such file; give a .ckpt file of a run")
 
+    from src.command_line.recorded import recorded_configuration
     from src.models.weights import reading
     from src.prediction import network
 
@@ -83,11 +83,16 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
 
 def of_published(names: str | None, words: list[str]) -> "Network":
     """The network of published weights, with the classifier that came with them."""
-    typed = {option_of(word) for word in words}
+    typed = {word.partition("=")[0] for word in words}
     if "weights" not in typed:
         raise UsageError("which network? give run=FOLDER, checkpoint=FILE.ckpt, or model=NAME weights=pretrained")
     if "model" not in typed:
         raise UsageError("weights= of which model? give model=NAME as well")
+
+    from src.build.compose import merged
+    from src.command_line.hydra import composed
+    from src.command_line.recorded import HERE
+
     cfg = composed(merged(PUBLISHED, HERE, words))
 
     from src.prediction import network
