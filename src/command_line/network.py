@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from src.prediction.network import Network
 
 OPTIONS = {
-    "run": Option("folder of a run; two for two streams, whose scores are summed", repeatable=True),
+    "run": Option(
+        "folder of a run or file of src.export; two for two streams, whose scores are summed", repeatable=True
+    ),
     "checkpoint": Option("of the run: best, last or a .ckpt file; a .ckpt file needs no run", "best", repeatable=True),
     "classes": Option("file with a class a line, for weights whose classes are not known"),
 }
@@ -21,6 +23,9 @@ OVERRIDES = (
 )
 # Published weights: the model's own clips, and the head that the weights are of.
 PUBLISHED = ("data=kinetics400", "pooling=average")
+
+EXPORTED = (".onnx", ".safetensors")
+UNREAD = (".pt2",)  # PyTorch evaluates expressions that stand in it
 
 
 def open_networks(arguments: Arguments) -> list["Network"]:
@@ -36,7 +41,10 @@ def open_networks(arguments: Arguments) -> list["Network"]:
         if len(files) > 1 and len(files) != len(runs):
             raise UsageError(f"{len(files)} checkpoint= for {len(runs)} run=: give one for each run, or none")
         chosen = files if len(files) == len(runs) else (files or ["best"]) * len(runs)
-        networks = [of_run(run, file, arguments.overrides) for run, file in zip(runs, chosen, strict=True)]
+        networks = []
+        for run, file in zip(runs, chosen, strict=True):
+            alone = Path(run).expanduser().is_file()
+            networks.append(of_file(run, arguments.overrides) if alone else of_run(run, file, arguments.overrides))
     elif files:
         networks = [of_file(file, arguments.overrides) for file in files]
     else:
@@ -65,7 +73,7 @@ def of_run(run: str, checkpoint: str, words: list[str]) -> "Network":
 
 
 def of_file(checkpoint: str, words: list[str]) -> "Network":
-    """The network of a checkpoint file alone."""
+    """The network of a checkpoint file alone, or of a file that src.export has written."""
     if checkpoint in NAMED:
         raise UsageError(f"checkpoint={checkpoint}: of which run? give run=FOLDER, or a .ckpt file")
     file = Path(checkpoint).expanduser()
@@ -76,6 +84,10 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     from src.models.weights import reading
     from src.prediction import network
 
+    if file.suffix in UNREAD:
+        raise UserError(f"{file}: such a file can hold code, and is not read; export format=onnx or format=safetensors")
+    if file.suffix in EXPORTED:
+        return network.of_exported(file, lambda said: recorded_configuration(said.overrides, file, words))
     known = described(reading.read(file), file)
     cfg = recorded_configuration(known.overrides, file, words)
     return network.of_checkpoint(cfg, known.classes, file, f"checkpoint {file}")

