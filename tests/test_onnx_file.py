@@ -22,19 +22,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 helper, DEFAULT = onnx.helper, onnx.TensorProto.DEFAULT
 
-SLOW = [
-    (model, pooling)
-    for model in ("resnext101", "i3d", "slowfast", "r2plus1d", "tiny")
-    for pooling in (
-        "average",
-        "bert",
-        "bert_early_fusion",
-        "bert_late_fusion",
-        "lstm",
-        "concat_fc",
-        "nonlocal_concat_fc",
-    )
-]
+PAIRS = [(model, pooling) for model in options("model") for pooling in options("pooling")]
 
 
 @pytest.fixture(scope="module")
