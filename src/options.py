@@ -238,6 +238,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "logger.*": ANYTHING,
     "requeue": FLAG,
     "test.view_batch": whole(1),
+    "test.order": FLAG,
     "model.channels_last": FLAG,
     "model.reduction.*": TEXT,
     "model.statistics": ANYTHING,

@@ -21,7 +21,7 @@ COMMAND = Command(
 What sweeps and runs gave, beside what the paper prints, and whether rows differ by more than chance. Without a
 name: every sweep under outputs/sweeps, then the runs that belong to none. Runs given by hand that differ only in split
 and seed make one row. A cell never mixes protocols or lists of videos. Nothing is trained, built or changed; files that
-are damaged are named, and the rest is reported. How numbers are averaged and tested: src/reports/statistics.py.""",
+are damaged are named, and the rest is reported. How numbers are averaged and tested: src/statistics.py.""",
     examples=("report table1 compare=average,bert", "report run=outputs/A,outputs/B format=latex out=ab.tex"),
     options={
         "experiment": Option("a sweep; its name alone does as well", repeatable=True),

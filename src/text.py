@@ -1,4 +1,4 @@
-"""Words for people: one line for an error, names cut short, and nothing that a terminal would obey."""
+"""Words and numbers for people: one line for an error, names cut short, and nothing that a terminal would obey."""
 
 import contextlib
 import io
@@ -12,6 +12,7 @@ from rich.console import Console
 
 NAMED = 5  # how many names one message lists
 PLAIN_WIDTH = 160  # columns where no terminal sets the width
+DASH = "–"  # in the place of a number that there is not
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -97,3 +98,20 @@ def protect_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
             setattr(sys, name, Tolerant(stream))
+
+
+def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """A number for people, a dash for none; minus signs are typographic."""
+    if value is None:
+        return DASH
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def probability(p: float) -> str:
+    """A p-value as it is printed."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def mean_of(mean: float, deviation: float | None) -> str:
+    """A mean with its standard deviation, where it has one."""
+    return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"

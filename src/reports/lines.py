@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from src.errors import UserError
 from src.reports.runs import Condition, Run, read_run
 from src.reports.sources import Entry
-from src.reports.statistics import Key, Summary, summarize
-from src.runs.records import Cost
+from src.runs.records import Cost, Order
 from src.scores import Scores
+from src.statistics import Key, Summary, summarize
 from src.sweeps import paper
 from src.sweeps.manifest import Job
 from src.text import printable
@@ -34,6 +34,11 @@ class Result:
     def scores(self) -> Scores | None:
         """Per-video scores."""
         return self.runs[0].scores if len(self.runs) == 1 else self.added
+
+    @property
+    def order(self) -> Order | None:
+        """Order sensitivity; two streams whose scores are added have none together."""
+        return self.runs[0].order if len(self.runs) == 1 else None
 
     @property
     def diverged(self) -> bool:

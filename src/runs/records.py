@@ -101,6 +101,40 @@ class Best:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """A test with the time steps in another order, or with one hidden; how: src/models/order.py."""
+
+    steps: list[int]  # counted from 0: in their new order, or the hidden one alone
+    top1: float  # percent
+    drop: float  # points below the true order
+    only_true: int  # videos that are right in the true order alone
+    only_changed: int  # and with this change alone
+    p: float  # McNemar's exact test against the true order
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Tests with the time steps in orders drawn at random."""
+
+    top1: float  # percent, mean of the draws
+    deviation: float | None  # standard deviation over the draws; None for a single one
+    drop: float  # points below the true order
+    p: float  # median of the draws
+    draws: list[Changed]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How much a network's decisions depend on the order of time. A single time step leaves nothing to change."""
+
+    steps: int  # T of the maps that the head reads; of the shortest one, where pathways differ
+    top1: float  # percent, in the true order
+    shuffled: Shuffled | None
+    reversed: Changed | None
+    hidden: list[Changed]  # step by step
+
+
+@dataclass(frozen=True)
 class Results:
     """results.json: the sign that a run has finished, and everything that a report needs of it."""
 
@@ -126,6 +160,7 @@ class Results:
     seconds: dict[str, float]
     unreadable: dict[str, list[str]]  # phase → messages
     settings: dict[str, Any] = field(default_factory=dict)  # option → value of what defines the run
+    order: Order | None = None  # with test.order=true
 
 
 @dataclass(frozen=True)
@@ -148,6 +183,7 @@ class Evaluation:
     tested: int
     seconds: float
     unreadable: dict[str, list[str]]  # phase → messages
+    order: Order | None = None  # with test.order=true
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         monitor=cfg.schedule.monitor,
         seed=cfg.seed,
         stop_on_divergence=cfg.on_divergence == "stop",
+        test_order=cfg.test.order,
     )
 
 

@@ -72,6 +72,7 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
         tested=len(scores.videos),
         seconds=round(time.perf_counter() - start, 1),
         unreadable=outputs.all_unreadable(trainer, module),
+        order=module.order,
     )
     files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     scores.save(target / "scores" / "test.npz")
