@@ -51,7 +51,7 @@ def test_safetensors_hold_the_whole_network(run: RunFolder, tmp_path: Path, caps
     clip = clips(3, first)
     torch.testing.assert_close(again.recognizer(clip), first.recognizer(clip), rtol=1e-2, atol=1e-2)
     assert torch.equal(again.recognizer(clip), first.recognizer(clip)) == (precision == "float32")
-    known = understood(safetensors.metadata(out), out)
+    known = understood(safetensors.read_with_metadata(out)[1], out)
     assert known.licence == "CC BY 4.0"
     assert known.identity == run.read_run().identity  # type: ignore[union-attr]
     assert str(run.path.parent) not in out.read_bytes().decode("latin-1")
@@ -155,6 +155,7 @@ def test_texts_survive_and_damaged_ones_are_refused(run: RunFolder) -> None:
     wrong: list[dict[str, str]] = [
         {name: text for name, text in texts.items() if name != "form"},
         texts | {"form": "2"},
+        texts | {"title": 3},  # type: ignore[dict-item]
         texts | {"classes": "[]"},
         texts | {"classes": "[1]"},
         texts | {"classes": "[" * 100_000},
@@ -170,7 +171,7 @@ def test_texts_survive_and_damaged_ones_are_refused(run: RunFolder) -> None:
 def test_what_a_file_says_brings_in_no_code(run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "net.safetensors"
     export(opened(f"run={run}"), "safetensors", out)
-    about: Exported = understood(safetensors.metadata(out), out)
+    about: Exported = understood(safetensors.read_with_metadata(out)[1], out)
     for override in ("+model.backbone._target_=os.system", "hydra.run.dir=/", "data.lists._target_=os.system"):
         texts = about.texts() | {"overrides": json.dumps([*about.overrides, override])}
         safetensors.write(out, safetensors.read(out), texts)

@@ -64,7 +64,10 @@ def write(kind: str, portable: Portable, example: Tensor, texts: Mapping[str, st
         UserError: PyTorch cannot express the network in this format.
     """
     if kind == "safetensors":
-        safetensors.write(path, portable.recognizer.state_dict(), texts)
+        state = portable.recognizer.state_dict()
+        aligned = sorted(state, key=lambda name: -state[name].element_size())  # each at a multiple of its size
+        with files.replacing(path) as temporary:
+            safetensors.write(temporary, {name: state[name] for name in aligned}, texts)
         return
     program = _program(portable, example, kind)
     with files.replacing(path) as temporary:

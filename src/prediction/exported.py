@@ -57,6 +57,8 @@ def understood(texts: Mapping[str, str], file: Path) -> Exported:
     Raises:
         UserError: they are not those of an export, or of another version.
     """
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise DamagedError(file, "what it says of its network is not text")
     if sum(len(text) for text in texts.values()) > LONGEST:
         raise DamagedError(file, "what it says of its network is too long")
     if "form" not in texts:

@@ -138,7 +138,7 @@ def of_exported(file: Path, compose: Callable[[Exported], DictConfig]) -> Networ
     """
     origin = f"file {file}"
     if file.suffix == ".safetensors":
-        known = understood(safetensors.metadata(file), file)
+        known = understood(safetensors.read_with_metadata(file)[1], file)
         return of_checkpoint(compose(known), known.classes, file, origin)
     recognizer, known = onnx_file.load(file)
     cfg = compose(known)

@@ -1,4 +1,4 @@
-"""Strict reader and writer of the safetensors format.
+"""Strict reader of the safetensors format, and a writer.
 
 A file is 8 bytes with the header's length (little-endian), a JSON header with each tensor's type, shape and place,
 and one block of values that the tensors cover without gaps or overlaps (https://huggingface.co/docs/safetensors).
@@ -9,19 +9,16 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from src import files
 from src.errors import UserError
 from src.text import printable
 
 LENGTH = 8  # bytes in front, which give the header's length
 LONGEST_HEADER = 100_000_000  # bytes; the limit of the format
-METADATA = "__metadata__"  # of the header: texts by name
-ALIGNMENT = 8  # bytes; the values begin at a multiple of it
 MOST_DIMENSIONS = 8
 LARGEST_DIMENSION = 2**40
 DTYPES = {
@@ -49,66 +46,45 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the header is damaged, or promises something else than the file holds.
     """
+    return read_with_metadata(path)[0]
+
+
+def read_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file and the words that its header says about them.
+
+    Raises:
+        UserError: as `read`.
+    """
     try:
         return _read(path)
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise UserError(f"{path}: damaged safetensors file: {error}; get it again") from error
 
 
-def metadata(path: Path) -> dict[str, str]:
-    """The texts that a file carries beside its tensors.
-
-    Raises:
-        UserError: the header is damaged, or holds something else than texts there.
-    """
-    try:
-        with path.open("rb") as file:
-            texts = _json_object(_header(file, path.stat().st_size)).get(METADATA, {})
-        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-            raise ValueError(f"{METADATA} holds something else than texts")
-    except ValueError as error:
-        raise _damaged(path, error) from error
-    return texts
-
-
-def write(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
-    """Write tensors, and texts beside them, whole or not at all. Larger types come first, so that all are aligned."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
-    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header: dict[str, Any] = {METADATA: dict(texts)}
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors on the CPU as a safetensors file, the header padded to eight bytes as the format advises."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    types = {dtype: name for name, dtype in DTYPES.items()}
     place = 0
-    for name in order:
-        tensor = tensors[name]
+    for name, tensor in tensors.items():
         end = place + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        header[name] = {"dtype": types[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
         place = end
-    text = json.dumps(header, ensure_ascii=False).encode("utf-8", "replace")
-    text += b" " * (-(LENGTH + len(text)) % ALIGNMENT)
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(LENGTH, "little"))
-        file.write(text)
-        for name in order:
-            values = tensors[name].detach().cpu().contiguous().flatten()
-            file.write(values.view(torch.uint8).numpy().data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % LENGTH)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(LENGTH, "little") + text)
+        for tensor in tensors.values():
+            file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
 
 
-def _header(file: BinaryIO, size: int) -> bytes:
-    """The header of a file of `size` bytes, behind which the values begin."""
-    length = int.from_bytes(file.read(LENGTH), "little")
-    if length > min(LONGEST_HEADER, size - LENGTH):
-        raise ValueError(f"its header claims {length:,} bytes, the file has {size:,}")
-    return file.read(length)
-
-
-def _damaged(path: Path, error: ValueError) -> UserError:
-    return UserError(f"{path}: damaged safetensors file: {error}; get it again")
-
-
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     size = path.stat().st_size
     with path.open("rb") as file:
-        header = _header(file, size)
-        length = len(header)
+        length = int.from_bytes(file.read(LENGTH), "little")
+        if length > min(LONGEST_HEADER, size - LENGTH):
+            raise ValueError(f"its header claims {length:,} bytes, the file has {size:,}")
+        header = file.read(length)
         entries = _entries(header, size - LENGTH - length)
         tensors = {}
         for name, dtype, shape, start, end in entries:
@@ -118,14 +94,15 @@ def _read(path: Path) -> dict[str, Tensor]:
                 raise ValueError("it has become shorter while it was read")
             flat = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
             tensors[name] = flat.reshape(shape)
-    return tensors
+    about = _json_object(header).get("__metadata__", {})
+    return tensors, about if isinstance(about, dict) else {}
 
 
 def _entries(header: bytes, available: int) -> list[tuple[str, torch.dtype, list[int], int, int]]:
     """Name, type, shape, start and end of each tensor, in the order of their places; ValueError for nonsense."""
     entries = []
     for name, entry in _json_object(header).items():
-        if name != METADATA:
+        if name != "__metadata__":
             dtype, shape, start, end = _entry(name, entry)
             entries.append((name, dtype, shape, start, end))
     entries.sort(key=lambda entry: entry[3:])
