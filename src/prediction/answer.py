@@ -5,10 +5,11 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from src import files
 from src.data.address import is_stream, without_password
 from src.data.flow import is_flow_video
 from src.errors import UsageError, UserError
-from src.prediction import many, results
+from src.prediction import explanation, explanation_files, many, results
 from src.prediction import untrimmed as long
 from src.prediction.inputs import Input, Problem, collect, source_of
 from src.prediction.many import wrong_modality
@@ -24,6 +25,8 @@ def videos(networks: Sequence[Network], question: Question, lines: Iterable[str]
     Raises:
         UserError: the only input cannot be read.
     """
+    if question.explain:
+        check_explained(networks)
     inputs, problems = collect(question.words, lines)
     answers = look(networks, inputs, question.flow) if inputs else None
     predictions = [Prediction(problem.name, 0, [], problem.reason) for problem in problems]
@@ -35,10 +38,12 @@ def videos(networks: Sequence[Network], question: Question, lines: Iterable[str]
         if reason is not None:
             problems.append(Problem(one.path, reason + ("; predicted from what came before" if views else "")))
     seen = [prediction for prediction in predictions if prediction.guesses]
-    if len(problems) == 1 and not seen and question.out is None:
+    if len(problems) == 1 and not seen and (question.out is None or question.explain):
         raise UserError(str(problems[0]))
     show(networks, seen, answers)
-    if question.out is not None:
+    if question.explain:
+        explain(networks, question, inputs, answers, problems)
+    elif question.out is not None:
         results.write(question.out, predictions)
         console().print(f"{len(seen)} predictions: {printable(question.out)}")
     return complain(problems, len(predictions))
@@ -72,6 +77,47 @@ def untrimmed(networks: Sequence[Network], question: Question, lines: Iterable[s
     if len(problems) == total == 1:
         raise UserError(str(problems[0]))
     return complain(problems, total)
+
+
+def check_explained(networks: Sequence[Network]) -> None:
+    """Refuse networks that cannot be looked into.
+
+    Raises:
+        UsageError: two networks.
+        UserError: an ONNX file.
+    """
+    if len(networks) > 1:
+        raise UsageError("explain= takes one network; give one run=")
+    networks[0].with_parts()
+
+
+def explain(
+    networks: Sequence[Network],
+    question: Question,
+    inputs: Sequence[Input],
+    answers: many.Answers | None,
+    problems: list[Problem],
+) -> None:
+    """Write the files that explain the most probable class of every video that could be read."""
+    (network,), folder = networks, question.out
+    assert folder is not None
+    folder.mkdir(exist_ok=True)
+    if "attention" in question.explain and not network.with_parts().pooling.has_attention:
+        console().print(f"note: {network.cfg.pooling.name} has no attention weights; only BERT has")
+    for index, one in enumerate(inputs if answers is not None else []):
+        if answers is None or not answers.views[index]:
+            continue
+        label = int(answers.scores[index].argmax())
+        try:
+            path = source_of(one, network.modality, network.cfg.data.flow, question.flow)
+            shown = explanation.most_telling(network, path, label)
+        except UserError as error:
+            problems.append(Problem(one.path, str(error)))
+            continue
+        found = explanation.explain(network.with_parts(), shown.clip, label, question.explain)
+        stem = folder / files.safe_name(one.inner.replace("/", "_"))
+        explanation_files.write(stem, found, shown, network.classes[label], one.inner)
+        console().print(f"explained in {printable(stem)}.explained.png, .mp4, .json and .npz")
 
 
 def look(networks: Sequence[Network], inputs: Sequence[Input], flow: Path | None) -> many.Answers:

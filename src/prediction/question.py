@@ -9,6 +9,7 @@ from src.data.address import is_stream
 from src.errors import UsageError, UserError
 from src.text import printable
 
+EXPLANATIONS = ("attention", "occlusion", "gradcam")
 ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
@@ -32,11 +33,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: inputs as they were typed, where their flow is, and where answers are written."""
+    """What is asked: inputs as they were typed, where their flow is, where answers are written, and what explains them.
+
+    explain: of EXPLANATIONS; their files go to the folder `out`.
+    """
 
     words: Sequence[str]
     flow: Path | None
     out: Path | None
+    explain: Sequence[str] = ()
 
     def streams(self) -> bool:
         """Whether a stream is among the inputs."""
@@ -50,6 +55,9 @@ class Question:
         """
         if self.flow is not None and not self.flow.exists():
             raise UserError(f"flow={printable(self.flow)}: there is no such file or folder")
+        if self.explain:
+            self._check_explain(settings)
+            return
         if settings is None:
             if self.out is not None:
                 check_file(self.out)
@@ -57,11 +65,30 @@ class Question:
         if settings.draw and (self.out is None or self.streams()):
             raise UsageError("draw=true: give out=FOLDER for the copy, and a file as video")
         if self.out is not None:
-            shown, parent = printable(self.out), self.out.absolute().parent
-            if self.out.exists() and not self.out.is_dir():
-                raise UserError(f"out={shown} is a file; windows=true writes several, give a folder")
-            if not parent.is_dir():
-                raise UserError(f"out={shown}: there is no folder {printable(parent)}; make it first")
+            check_folder(self.out, "windows=true")
+
+    def _check_explain(self, settings: Settings | None) -> None:
+        unknown = [kind for kind in self.explain if kind not in EXPLANATIONS]
+        if unknown:
+            raise UsageError(f"explain={printable(','.join(self.explain))}: choose from {', '.join(EXPLANATIONS)}")
+        if settings is not None:
+            raise UsageError("explain= takes one clip of each video; leave windows=true and streams out")
+        if self.out is None:
+            raise UsageError("explain=: where to? give out=FOLDER")
+        check_folder(self.out, "explain=")
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Refuse a folder that could not be written, before anything is computed.
+
+    Raises:
+        UserError: it is a file, or there is no folder to make it in.
+    """
+    shown, parent = printable(path), path.absolute().parent
+    if path.exists() and not path.is_dir():
+        raise UserError(f"out={shown} is a file; {option} writes several, give a folder")
+    if not parent.is_dir():
+        raise UserError(f"out={shown}: there is no folder {printable(parent)}; make it first")
 
 
 def check_file(path: Path) -> None:
