@@ -41,7 +41,7 @@ def evaluate(arguments: Arguments) -> None:
 
     from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
 
-    cfg = recorded_configuration(trained, overrides)
+    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, overrides)
     if not allow:
         check_split(trained, cfg)
 

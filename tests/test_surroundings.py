@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 from src import files
 from src.config import ROOT
-from src.data.datamodule import Loader
 from src.data.handover import Packing, packed
+from src.data.loader import Loader
 from src.errors import UserError
 from src.text import Tolerant
 from src.training import worker
@@ -87,12 +87,12 @@ def test_workers_do_not_outlive_a_killed_command(tmp_path):
 import os, time
 import torch
 from torch.utils.data import IterableDataset
-from src.data.datamodule import Loader, _start_worker
+from src.data.loader import Loader, start_worker
 class Endless(IterableDataset):
     def __iter__(self):
         while True:
             yield {"number": torch.tensor(os.getpid())}
-batches = iter(Loader(Endless(), batch_size=None, num_workers=1, worker_init_fn=_start_worker))
+batches = iter(Loader(Endless(), batch_size=None, num_workers=1, worker_init_fn=start_worker))
 print(next(batches)["number"].item(), flush=True)
 time.sleep(600)
 """

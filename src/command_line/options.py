@@ -5,11 +5,13 @@ Exit codes are alike for all commands: 0 done, 1 refused or failed, 2 wrong usag
 
 import contextlib
 import difflib
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from src.errors import UsageError, UserError
 from src.files import shorten_temporary_folder
@@ -94,6 +96,21 @@ class Arguments:
         if not value.isdecimal() or int(value) < lowest:
             raise UsageError(f"{name}={value}: give a whole number from {lowest} up")
         return int(value)
+
+    def number(self, name: str, lowest: float, highest: float) -> float:
+        """A number from `lowest` to `highest`. Raises UsageError for anything else."""
+        try:
+            value = float(str(self.values[name]))
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest:
+            raise UsageError(f"{name}={printable(self.values[name])}: give a number from {lowest:g} to {highest:g}")
+        return value
+
+    def path(self, name: str) -> Path | None:
+        """A path, with `~` expanded; None where it is not given."""
+        value = self.values[name]
+        return Path(value).expanduser() if value else None
 
 
 def parse(command: Command, words: Sequence[str]) -> Arguments:

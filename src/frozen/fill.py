@@ -20,9 +20,10 @@ from torch.utils.data import Dataset, Sampler
 
 from src import files
 from src.data.annotations import Video
-from src.data.datamodule import Loader, VideoData
+from src.data.datamodule import VideoData
 from src.data.dataset import Item, skippable
 from src.data.handover import packed
+from src.data.loader import Loader, worker_options
 from src.errors import UnreadableVideoError, UserError
 from src.frozen.progress import Bar
 from src.frozen.store import Maps, Store
@@ -137,7 +138,7 @@ class Filler:
                 batch_size=None,
                 sampler=claims,
                 collate_fn=packed,
-                **self.data.worker_options(len(tasks)) | {"persistent_workers": False},
+                **worker_options(min(self.data.workers, len(tasks)), self.data.seed) | {"persistent_workers": False},
             )
             done = set()
             for clips in loader:

@@ -11,6 +11,7 @@ scores/test.npz   one score per video and class
 error.json        why the last attempt failed; the next attempt removes it       ErrorRecord
 rank_N.log        what a process of its own printed
 confusion.*, attention.png, mistakes/, wandb/, tensorboard/
+exports/          files and pages for others (src.export)
 evaluations/      a folder for each time the network was tested again     records.Evaluation
 .lock             held while the run goes on
 """
@@ -98,6 +99,10 @@ class RunFolder:
     @property
     def evaluations(self) -> Path:
         return self.path / "evaluations"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
 
     @property
     def lock(self) -> Path:

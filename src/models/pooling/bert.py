@@ -114,7 +114,7 @@ class Bert(Head):
         if self.normalize_tokens:
             tokens = F.normalize(tokens, dim=2)
         if self.cls is not None:
-            cls = self.cls.expand(len(tokens), -1, -1)
+            cls = self.cls.expand(tokens.shape[0], -1, -1)  # a number that torch.export can leave open
         elif hidden is None:
             cls = tokens.mean(dim=1, keepdim=True)
         else:
