@@ -6,6 +6,7 @@ at once (src/exporting/checking.py).
 
 from pathlib import Path
 
+from src import files
 from src.command_line import network
 from src.command_line.options import Arguments, Command, Option, run_command
 from src.errors import UsageError
@@ -46,7 +47,7 @@ def export(arguments: Arguments) -> None:
     from src.exporting import export as exporting  # PyTorch, which wrong options do without
 
     if arguments.values["out"]:
-        out = Path(str(arguments.values["out"])).expanduser()
+        out = files.home_expanded(str(arguments.values["out"]))
     else:
         folder = run.exports if run else Path()
         folder.mkdir(exist_ok=True)
@@ -65,7 +66,7 @@ def export(arguments: Arguments) -> None:
 def run_folder(arguments: Arguments) -> RunFolder | None:
     """The run that is exported; None for a file or published weights."""
     run = arguments.values["run"]
-    return None if not run or Path(run).expanduser().is_file() else find_run(run)
+    return None if not run or files.home_expanded(run).is_file() else find_run(run)
 
 
 if __name__ == "__main__":

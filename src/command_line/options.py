@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src import files
 from src.errors import UsageError, UserError
-from src.files import shorten_temporary_folder
 from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
 from src.text import disk_message, printable, protect_streams
 
@@ -110,7 +110,7 @@ class Arguments:
     def path(self, name: str) -> Path | None:
         """A path, with `~` expanded; None where it is not given."""
         value = self.values[name]
-        return Path(value).expanduser() if value else None
+        return files.home_expanded(value) if value else None
 
 
 def parse(command: Command, words: Sequence[str]) -> Arguments:
@@ -162,7 +162,7 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         sys.exit(0)
     exit_while_starting()
     with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
-        shorten_temporary_folder()
+        files.shorten_temporary_folder()
     return words
 
 
