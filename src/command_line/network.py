@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from src import files
 from src.command_line.options import Arguments, Option
 from src.errors import UsageError, UserError
+from src.files import home_expanded
 from src.runs.trained import NAMED, described, find_trained
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def open_networks(arguments: Arguments) -> list["Network"]:
         chosen = files if len(files) == len(runs) else (files or ["best"]) * len(runs)
         networks = []
         for run, file in zip(runs, chosen, strict=True):
-            alone = files.home_expanded(run).is_file()
+            alone = home_expanded(run).is_file()
             networks.append(of_file(run, arguments.overrides) if alone else of_run(run, file, arguments.overrides))
     elif files:
         networks = [of_file(file, arguments.overrides) for file in files]
@@ -76,7 +76,7 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     """The network of a checkpoint file alone, or of a file that src.export has written."""
     if checkpoint in NAMED:
         raise UsageError(f"checkpoint={checkpoint}: of which run? give run=FOLDER, or a .ckpt file")
-    file = files.home_expanded(checkpoint)
+    file = home_expanded(checkpoint)
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no such file; give a .ckpt file of a run")
 
@@ -109,4 +109,4 @@ def of_published(names: str | None, words: list[str]) -> "Network":
 
     from src.prediction import network
 
-    return network.of_weights(cfg, files.home_expanded(names) if names else None)
+    return network.of_weights(cfg, home_expanded(names) if names else None)
