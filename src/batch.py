@@ -16,6 +16,7 @@ class Batch(TypedDict):
     label: Tensor  # N int64; IGNORE where no frame could be read
     video_id: Tensor  # N int64: position in the phase's list of videos
     unreadable: NotRequired[list[str]]  # one message for each video that was left out (data.on_error=skip)
+    unreadable_id: NotRequired[list[int]]  # position of each of them in the phase's list
 
 
 IGNORE = -100  # the label that cross-entropy passes over

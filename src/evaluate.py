@@ -16,10 +16,12 @@ COMMAND = Command(
         "run": Option("folder of the run"),
         "checkpoint": Option("best, last or a .ckpt file", "best"),
         "allow_split_mismatch": Option("test on another split than the one trained on", "false"),
+        "order": Option("true: also with the head's time steps shuffled, reversed and each hidden (test.order)"),
     },
     overrides="All other options are those of src.train, for example test.crops=10 or data.root=DIR.",
     examples=(
         "evaluate run=outputs/RUN test.crops=10",
+        "evaluate run=outputs/RUN order=true",
         "evaluate run=outputs/RUN checkpoint=last data.root=other/videos",
     ),
 )
@@ -29,6 +31,9 @@ def evaluate(arguments: Arguments) -> None:
     """Compose, test, write."""
     run = arguments.required("run", "which run")
     allow = arguments.flag("allow_split_mismatch")
+    overrides = list(arguments.overrides)
+    if arguments.values["order"] is not None:
+        overrides.append(f"test.order={str(arguments.flag('order')).lower()}")
 
     from src.runs.trained import check_split, find_trained
 
@@ -36,13 +41,13 @@ def evaluate(arguments: Arguments) -> None:
 
     from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
 
-    cfg = recorded_configuration(trained, arguments.overrides)
+    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, overrides)
     if not allow:
         check_split(trained, cfg)
 
     from src.training import testing  # Lightning and the decoders, which a refusal does without
 
-    testing.evaluate(trained, cfg, arguments.overrides)
+    testing.evaluate(trained, cfg, overrides)
 
 
 if __name__ == "__main__":

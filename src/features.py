@@ -7,10 +7,9 @@ may be started several times at once, on one machine or on many that share a dis
 Read on in src/frozen/fill.py.
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
+from src import files
 from src.build.compose import check
 from src.build.devices import check_devices
 from src.build.fallback import with_fallback
@@ -37,7 +36,7 @@ def features(cfg: DictConfig) -> None:
         )
     from src.frozen.export import check_new, export
 
-    folder = Path(cfg.features.export).expanduser() if cfg.features.export else None
+    folder = files.home_expanded(cfg.features.export) if cfg.features.export else None
     if folder:
         check_new(folder)
     from src.data.handover import worker_errors_named

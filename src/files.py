@@ -225,6 +225,11 @@ def safe_path(name: str) -> Path:
     return Path(*safe)
 
 
+def home_expanded(path: str | int) -> Path:
+    """A path as somebody typed it, with `~` for their home; that of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(str(path)))  # noqa: PTH111 - Path's own raises for unknown users
+
+
 def leaves(name: str) -> bool:
     """Whether a path from outside may leave the folder it is joined to."""
     return name.startswith("/") or ".." in name.split("/")
@@ -247,7 +252,7 @@ def shorten_temporary_folder() -> None:
 def cache(what: str) -> Path:
     """Where this program keeps what can be made again: $XDG_CACHE_HOME/late-temporal, by default under ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "late-temporal" / what
+    return home_expanded(root) / "late-temporal" / what
 
 
 def _umask() -> int:

@@ -21,7 +21,7 @@ COMMAND = Command(
 What sweeps and runs gave, beside what the paper prints, and whether rows differ by more than chance. Without a
 name: every sweep under outputs/sweeps, then the runs that belong to none. Runs given by hand that differ only in split
 and seed make one row. A cell never mixes protocols or lists of videos. Nothing is trained, built or changed; files that
-are damaged are named, and the rest is reported. How numbers are averaged and tested: src/reports/statistics.py.""",
+are damaged are named, and the rest is reported. How numbers are averaged and tested: src/statistics.py.""",
     examples=("report table1 compare=average,bert", "report run=outputs/A,outputs/B format=latex out=ab.tex"),
     options={
         "experiment": Option("a sweep; its name alone does as well", repeatable=True),
@@ -50,7 +50,7 @@ def report(arguments: Arguments) -> int:
         print(printable(reason), file=sys.stderr)
     if not chosen:
         raise UserError("nothing can be reported; see above")
-    out = Path(arguments.values["out"]).expanduser() if arguments.values["out"] else None
+    out = files.home_expanded(arguments.values["out"]) if arguments.values["out"] else None
     if out is not None and len(chosen) > 1:
         titles = ", ".join(source.name for source in chosen)
         raise UsageError(f"out={out} takes one report, and these are {len(chosen)}: {titles}; name one")

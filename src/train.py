@@ -40,6 +40,7 @@ def train(cfg: DictConfig) -> float | None:
     if in_sweep() or ranks.is_rank():  # the folder must follow from the configuration alone
         results = start.run_job(cfg, overrides)
         return results.best.val_top1 if results and results.best else None
+    launch.check_machines(cfg)
     with start.begin(cfg, overrides) as run:
         if launch.local_ranks(cfg) > 1:
             launch.start_ranks(cfg, run.folder, run.checkpoint, to_log=False)

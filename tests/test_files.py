@@ -196,3 +196,10 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     with files.locked(lock) as again:
         assert again
     assert not files.is_locked(lock)
+
+
+def test_home_is_expanded_and_that_of_nobody_stays(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.home_expanded("~/a b") == Path("/home/me/a b")
+    assert files.home_expanded("a/~") == Path("a/~")
+    assert files.home_expanded("~nobody of this name/a") == Path("~nobody of this name/a")

@@ -10,6 +10,7 @@ import torch
 from src import evaluate, predict
 from src.build.recorded import compose_recorded
 from src.data.make_flow import write_video as write_flow
+from src.reports.runs import read_run
 from src.runs import records, trained
 from src.runs.folder import RunFolder
 from src.runs.records import Evaluation
@@ -77,6 +78,25 @@ def test_more_crops_are_more_views(made: RunFolder) -> None:
     record, scores = newest(made)
     assert (scores.views == 3 * Scores.load(made.scores).views).all()
     assert record.checkpoint.endswith("last.ckpt")
+
+
+def test_the_order_of_time_is_tested_again(made: RunFolder, capsys: Capture) -> None:
+    assert test(made, "order=true") == 0
+    assert "time steps shuffled" in capsys.readouterr().out
+    record, scores = newest(made)
+    np.testing.assert_array_equal(scores.scores, Scores.load(made.scores).scores)
+    assert record.order is not None and record.order.shuffled is not None
+    assert record.order.top1 == record.metrics["top1"]
+    assert (record.order.shuffled.drop, record.order.shuffled.p) == (0, 1)  # average pooling
+    run = read_run(made)
+    assert run is not None and (run.order, run.problems) == (record.order, [])
+    for words in (["order=perhaps"], ["test.order=perhaps"], ["order="]):
+        assert test(made, *words) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert test(made) == 0
+    assert newest(made)[0].order is None
+    run = read_run(made)
+    assert run is not None and run.order == record.order
 
 
 def test_two_evaluations_in_one_second_get_two_folders(made: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -355,8 +355,8 @@ def signalled(root, number, to_all, ready):
     while not ready() and process.poll() is None:
         time.sleep(0.01)
     (os.killpg if to_all else os.kill)(process.pid, number)
-    out, errors = process.communicate(timeout=60)
-    deadline = time.monotonic() + 60
+    out, errors = process.communicate(timeout=250)
+    deadline = time.monotonic() + 250
     while session(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert session(process.pid) == []

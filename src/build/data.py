@@ -15,7 +15,6 @@ from src.text import listed
 
 if TYPE_CHECKING:
     from src.data.datamodule import VideoData
-    from src.data.dataset import TestViews
 
 SHOWN = 20  # classes that a message names
 
@@ -97,7 +96,7 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         flip=cfg.data.flip,
         scales=tuple(cfg.data.scales),
         draws=cfg.features.clips if cfg.freeze.kind == "backbone" else None,
-        clips=_clips(cfg),
+        clips=clip_count(cfg),
         crops=cfg.test.crops,
         view_batch=cfg.test.view_batch,
         protocol=protocol,
@@ -105,15 +104,8 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
     )
 
 
-def build_views(cfg: DictConfig) -> "TestViews":
-    """How a configuration looks at any one video in testing; no data set is needed."""
-    from src.data.dataset import Source, TestViews
-
-    source = Source(clip_spec(cfg), cfg.modality.name, cfg.data.decoder)
-    return TestViews([], source, clips=_clips(cfg), crops=cfg.test.crops, view_batch=cfg.test.view_batch)
-
-
-def _clips(cfg: DictConfig) -> int | None:
+def clip_count(cfg: DictConfig) -> int | None:
+    """How many clips of a video are tested; None for all."""
     return None if cfg.test.clips == "all" else int(cfg.test.clips)
 
 

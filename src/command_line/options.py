@@ -5,16 +5,18 @@ Exit codes are alike for all commands: 0 done, 1 refused or failed, 2 wrong usag
 
 import contextlib
 import difflib
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from src import files
 from src.errors import UsageError, UserError
-from src.files import shorten_temporary_folder
 from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
-from src.text import first_line, printable, protect_streams
+from src.text import disk_message, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
@@ -95,6 +97,21 @@ class Arguments:
             raise UsageError(f"{name}={value}: give a whole number from {lowest} up")
         return int(value)
 
+    def number(self, name: str, lowest: float, highest: float) -> float:
+        """A number from `lowest` to `highest`. Raises UsageError for anything else."""
+        try:
+            value = float(str(self.values[name]))
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest:
+            raise UsageError(f"{name}={printable(self.values[name])}: give a number from {lowest:g} to {highest:g}")
+        return value
+
+    def path(self, name: str) -> Path | None:
+        """A path, with `~` expanded; None where it is not given."""
+        value = self.values[name]
+        return files.home_expanded(value) if value else None
+
 
 def parse(command: Command, words: Sequence[str]) -> Arguments:
     """Sort the words of a command line.
@@ -145,7 +162,7 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         sys.exit(0)
     exit_while_starting()
     with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
-        shorten_temporary_folder()
+        files.shorten_temporary_folder()
     return words
 
 
@@ -170,8 +187,7 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
     except OSError as error:
         if wants_traceback():
             raise
-        name = f"{error.filename}: " if error.filename else ""
-        refuse(UserError(f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"))
+        refuse(UserError(disk_message(error)))
     else:
         sys.exit(code or 0)
 

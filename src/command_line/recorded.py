@@ -1,5 +1,7 @@
 """The configuration of a run as evaluate and predict use it: what the run recorded, and this command line's options."""
 
+from collections.abc import Sequence
+
 from omegaconf import DictConfig
 
 from src.build.compose import check
@@ -7,21 +9,21 @@ from src.build.recorded import compose_recorded, option_of
 from src.command_line.hydra import MISTAKES, explain
 from src.command_line.words import normalise
 from src.errors import UsageError, UserError
-from src.runs.trained import Trained
 
 # Testing takes one process on whatever this machine has.
 HERE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.accelerator=auto")
 
 
-def recorded_configuration(trained: Trained, words: list[str]) -> DictConfig:
-    """The checked configuration of a run, with options of this command line on top.
+def recorded_configuration(recorded: Sequence[str], where: object, words: Sequence[str]) -> DictConfig:
+    """The checked configuration that recorded overrides give, with options of this command line on top.
+
+    where: the file that they were read from.
 
     Raises:
         UsageError: an option of this command line does not exist or has a wrong value.
         UserError: a recorded one does, or would bring in other code.
     """
     own = [*HERE, *normalise(words)]
-    recorded = trained.record.overrides
     try:
         return _composed(recorded, own)
     except UsageError as error:
@@ -29,11 +31,11 @@ def recorded_configuration(trained: Trained, words: list[str]) -> DictConfig:
         try:  # whose fault is it?
             _composed([word for word in recorded if option_of(word) not in typed], HERE)
         except UsageError:
-            raise UserError(f"{trained.folder.run}: a recorded override cannot be used ({error})") from None
+            raise UserError(f"{where}: a recorded override cannot be used ({error})") from None
         raise
 
 
-def _composed(recorded: list[str], own: tuple[str, ...] | list[str]) -> DictConfig:
+def _composed(recorded: Sequence[str], own: Sequence[str]) -> DictConfig:
     try:
         cfg = compose_recorded(recorded, own)
         check(cfg)

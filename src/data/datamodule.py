@@ -4,33 +4,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from src.batch import Batch
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
 from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
 from src.data.decode import Frames
-from src.data.handover import Packing, packed, unpacked, worker_errors_named
+from src.data.handover import Packing, packed
+from src.data.loader import Loader, worker_options
 from src.errors import UserError
-from src.signals import serve_parent
-
-
-class Loader(DataLoader[Any]):
-    """A DataLoader that raises, in the main process and as they were, the errors that its workers pass on.
-
-    Raises:
-        UserError: also where a worker has died, or none can be started.
-    """
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # PyTorch names its private iterator
-        with worker_errors_named(*([OSError] if self.num_workers else [])):  # no semaphores, no more processes
-            for batch in super().__iter__():
-                if isinstance(batch, UserError):
-                    raise batch
-                yield unpacked(batch)
 
 
 class VideoData(pl.LightningDataModule):
@@ -109,7 +91,7 @@ class VideoData(pl.LightningDataModule):
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
         number = len(self.videos["test"])
-        return Loader(self.test_views(), batch_size=None, collate_fn=packed, **self.worker_options(number))
+        return Loader(self.test_views(), batch_size=None, collate_fn=packed, **self._workers(number))
 
     def views(self, video: Video) -> Iterator[Tensor]:
         """All test views of any one video, in portions 1, V, C, T, H, W (uint8)."""
@@ -149,7 +131,7 @@ class VideoData(pl.LightningDataModule):
             batch_size=self.batch_size,
             sampler=ClipSampler(len(videos), self.seed, shuffle=train, **self.rank()),
             collate_fn=Packing(Collate(self.source, self.on_error)),
-            **self.worker_options(len(videos)),
+            **self._workers(len(videos)),
         )
 
     def rank(self) -> dict[str, int]:
@@ -157,19 +139,8 @@ class VideoData(pl.LightningDataModule):
         trainer = self.trainer
         return {"rank": trainer.global_rank, "world": trainer.world_size} if trainer else {"rank": 0, "world": 1}
 
-    def worker_options(self, videos: int) -> dict[str, Any]:
-        """Arguments of a loader of so many videos."""
-        number = min(self.workers, videos)
-        common: dict[str, Any] = {
-            "num_workers": number,
-            "pin_memory": torch.cuda.is_available(),
-            # Else a loader draws its workers' seed from the generator that dropout and masking use, and the number
-            # of workers and of starts would change the training.
-            "generator": torch.Generator().manual_seed(self.seed),
-        }
-        if number:
-            common |= {"persistent_workers": True, "worker_init_fn": _start_worker}
-        return common
+    def _workers(self, videos: int) -> dict[str, Any]:
+        return worker_options(min(self.workers, videos), self.seed)
 
 
 def split(lists: Lists, protocol: str, fraction: float | None, seed: int) -> tuple[list[Video], list[Video]]:
@@ -189,8 +160,3 @@ def _check_crop(clip: ClipSpec) -> None:
         raise UserError(
             f"a crop of {clip.crop} does not fit in frames of {width}x{height}; make model.clip.frame_size larger"
         )
-
-
-def _start_worker(worker: int) -> None:
-    serve_parent()
-    torch.set_num_threads(1)  # workers are the parallelism

@@ -199,6 +199,7 @@ class Collate:
         )
         if errors:
             batch["unreadable"] = [str(error) for error in errors]
+            batch["unreadable_id"] = [item.video_id for item in items if item.error is not None]
         return batch
 
 

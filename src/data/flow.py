@@ -65,11 +65,15 @@ def flow_path(root: str | Path, name: str, method: str = "tvl1", form: str = "vi
 
     It is always inside `flow_root`: a name that leads out of `root` gets a folder of its own there.
     """
+    return flow_root(root, method) / _inside(name, form)
+
+
+def _inside(name: str, form: str) -> Path:
+    """Where the flow of video `name` is in a folder of flow."""
     if form == "frames":
         name = os.path.splitext(name)[0]  # noqa: PTH122 - a Path would drop what makes names differ
     parts = [_short(part) for part in name.split("/") if part not in ("", ".")]
-    inside = safe_path(name) if leaves(name) or not parts else Path(*parts)
-    path = flow_root(root, method) / inside
+    path = safe_path(name) if leaves(name) or not parts else Path(*parts)
     return path if form == "frames" else path.with_name(path.name + ENDING)
 
 
@@ -80,10 +84,23 @@ def _short(part: str) -> str:
 
 def find_flow(root: str | Path, name: str, method: str = "tvl1") -> Path | None:
     """The flow of video `name`, file or folder, or None where it has not been made."""
-    for form in ("video", "frames"):
-        path = flow_path(root, name, method, form)
-        if path.is_dir() if form == "frames" else path.is_file():
-            return path
+    return flow_in(flow_root(root, method), name)
+
+
+def flow_in(folder: Path, name: str) -> Path | None:
+    """The flow of video `name` (relative to the videos' root) in a folder of flow, or None."""
+    video, pictures = folder / _inside(name, "video"), folder / _inside(name, "frames")
+    if video.is_file():
+        return video
+    return pictures if pictures.is_dir() else None
+
+
+def flow_beside(path: str | Path, method: str = "tvl1") -> Path | None:
+    """The flow of a video whose data folder is not known: of any folder above it that has flow beside it."""
+    video = Path(path).absolute()
+    for root in video.parents:
+        if root.name and (found := find_flow(root, video.relative_to(root).as_posix(), method)):
+            return found
     return None
 
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from src.data.datamodule import VideoData
 from src.errors import UsageError
-from src.files import cache
+from src.files import cache, home_expanded
 from src.frozen.contents import Contents
 from src.frozen.data import FeatureData
 from src.frozen.fill import Filler
@@ -53,7 +53,7 @@ def check_precision(cfg: DictConfig) -> None:
 
 def features_root(cfg: DictConfig) -> Path:
     """Where features are kept."""
-    return Path(cfg.features.root).expanduser() if cfg.features.root else cache("features")
+    return home_expanded(cfg.features.root) if cfg.features.root else cache("features")
 
 
 @torch.inference_mode()

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from src.data.annotations import Video
-from src.data.datamodule import Loader, VideoData
+from src.data.datamodule import VideoData
 from src.data.dataset import Item, skippable
 from src.data.handover import packed
+from src.data.loader import Loader, worker_options
 from src.errors import UnreadableVideoError, UserError
 from src.frozen.progress import Bar
 from src.frozen.store import Maps, Store
@@ -154,7 +155,7 @@ class Filler:
                 batch_size=None,
                 sampler=itertools.chain([first], own),
                 collate_fn=packed,
-                **self.data.worker_options(len(tasks)) | {"persistent_workers": False},
+                **worker_options(min(self.data.workers, len(tasks)), self.data.seed) | {"persistent_workers": False},
             )
             for clips in loader:
                 task = claims.taken.popleft()

@@ -47,6 +47,7 @@ class Recognizer(nn.Module):
         self.tokens = False
         self.backbone = backbone
         self.pooling = FUSIONS[fusion](head, backbone.channels, backbone.lengths(frames))
+        self.steps = min(backbone.lengths(frames))  # of time, in the shortest map
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(self.pooling.out_channels, num_classes)
         nn.init.xavier_uniform_(self.classifier.weight)
@@ -69,7 +70,11 @@ class Recognizer(nn.Module):
 
     def classify(self, maps: Sequence[Tensor]) -> Tensor:
         """What `trunk` gives → logits (N, classes)."""
-        logits: Tensor = self.classifier(self.dropout(self.pooling(self.backbone.reduce(maps))))
+        return self.decide(self.backbone.reduce(maps))
+
+    def decide(self, features: Sequence[Tensor]) -> Tensor:
+        """What `features` gives, or the maps that the heads read → logits (N, classes)."""
+        logits: Tensor = self.classifier(self.dropout(self.pooling(features)))
         return logits
 
     def features(self, clip: Tensor) -> tuple[Tensor, ...]:

@@ -8,8 +8,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from src.reports.tables import number
 from src.runs.folder import Curves
+from src.text import number
 
 COLOURS = 8  # --c0 … --c7 in page.css; more rows than that repeat them with other dashes
 
@@ -105,12 +105,15 @@ class Dot:
     mean: float | None
     sd: float | None
     values: list[float]
-    paper: float | None
+    mark: float | None
 
 
-def dots(rows: Sequence[Dot]) -> str:
-    """Top-1 of every row: each run, mean with one standard deviation either side, and the paper's number."""
-    known = [v for r in rows for v in [*r.values, r.paper, *_ends(r)] if v is not None]
+def dots(rows: Sequence[Dot], title: str = "top-1 by row", values: str = "runs", mark: str = "in the paper") -> str:
+    """Top-1 of every row: faint dots for its values, its mean with one standard deviation either side, and its mark.
+
+    values, mark: what these are, in words.
+    """
+    known = [v for r in rows for v in [*r.values, r.mean, r.mark, *_ends(r)] if v is not None]
     if not known:
         return ""
     x_ticks = ticks(max(0.0, min(known)), min(100.0, max(known)), 6)
@@ -121,7 +124,7 @@ def dots(rows: Sequence[Dot]) -> str:
     def x(value: float) -> float:
         return left + (value - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]) * (width - left - 24)
 
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="top-1 by row">']
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
     for value in x_ticks:
         parts.append(f'<line class="grid" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{height - 24}"/>')
         parts.append(_text(x(value), height - 8, f"{value:g}", "middle"))
@@ -134,12 +137,12 @@ def dots(rows: Sequence[Dot]) -> str:
             parts.append(f'<path class="whisker" style="stroke:{fill}" d="M{x(low):.1f} {y}H{x(high):.1f}"/>')
         for value in row.values:
             parts.append(f'<circle class="run" style="fill:{fill}" cx="{x(value):.1f}" cy="{y}" r="3"/>')
-        if row.paper is not None:
-            at = x(row.paper)
-            tip = escape(f"{row.name}: {number(row.paper)} % in the paper")
+        if row.mark is not None:
+            at = x(row.mark)
+            tip = escape(f"{row.name}: {number(row.mark)} % {mark}")
             parts.append(f'<path class="paper" d="M{at:.1f} {y - 7}l6 7l-6 7l-6 -7z"><title>{tip}</title></path>')
         if row.mean is not None:
-            tip = escape(f"{row.name}: {number(row.mean)} %, {len(row.values)} runs")
+            tip = escape(f"{row.name}: {number(row.mean)} %, {len(row.values)} {values}")
             parts.append(
                 f'<circle style="fill:{fill}" cx="{x(row.mean):.1f}" cy="{y}" r="6"><title>{tip}</title></circle>'
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError
 from src.reports.lines import Line, key_label
-from src.reports.statistics import Key, bootstrap, holm, sign_test
+from src.statistics import Key, bootstrap, holm, sign_test
 
 
 @dataclass(frozen=True)

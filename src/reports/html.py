@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from src.reports import charts
+from src.reports import charts, order
 from src.reports.lines import Line, Result, key_label
 from src.reports.report import Report
 from src.reports.runs import Run
-from src.reports.tables import DAGGER, DASH, TEXT_COLUMNS, main_table, number, pair_table
-from src.text import printable
+from src.reports.tables import DAGGER, TEXT_COLUMNS, main_table, pair_table
+from src.text import DASH, number, printable
 
 CSS = Path(__file__).with_name("page.css")
 CURVES = {  # metric → title, unit
@@ -33,6 +33,7 @@ def page(report: Report, folder: Path) -> str:
         f'<p class="sub">{escape(report.subtitle or " | ".join(report.conditions) or "no results yet")}</p>',
         _section("Results", _dots(report) + _results(report)),
         _pairs(report),
+        _order(report),
         _curves(report.lines),
         _confusions(report.lines),
         _section("Still missing", _list(f"{name}: {', '.join(runs)}" for name, runs in report.missing)),
@@ -76,7 +77,7 @@ def _dots(report: Report) -> str:
     if not chart:
         return ""
     meaning = "● mean, line ± one standard deviation, faint dots the runs" + (
-        ", ◇ the paper's number" if any(row.paper is not None for row in rows) else ""
+        ", ◇ the paper's number" if any(row.mark is not None for row in rows) else ""
     )
     return f'{chart}<p class="legend">{meaning}; top-1 in %</p>'
 
@@ -112,6 +113,23 @@ def _pairs(report: Report) -> str:
     if not report.comparisons:
         return ""
     return _section("Paired tests", _scroll(_plain_table(*pair_table(report.comparisons))))
+
+
+def _order(report: Report) -> str:
+    """Each line's dots and each run's numbers."""
+    if not report.order:
+        return ""
+    dots = []
+    for line in report.lines:
+        mean = order.means(line)
+        if mean is None:
+            dots.append(charts.Dot(line.title, None, None, [], None))
+        else:
+            dots.append(charts.Dot(line.title, mean.true, None, mean.draws, mean.reversed))
+    chart = charts.dots(dots, "top-1 with time rearranged", "draws", "reversed")
+    if chart:
+        chart += '<p class="legend">● true order, faint dots shuffled, ◇ reversed; top-1 in %</p>'
+    return _section(order.ORDER, chart + _scroll(_plain_table(*order.table(report.order))))
 
 
 def _curves(lines: Sequence[Line]) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from src.errors import UserError
 from src.reports.runs import Condition, Run, read_run
 from src.reports.sources import Entry
-from src.reports.statistics import Key, Summary, summarize
-from src.runs.records import Cost
+from src.runs.records import Cost, Order
 from src.scores import Scores
+from src.statistics import Key, Summary, summarize
 from src.sweeps import paper
 from src.sweeps.manifest import Job
 from src.text import printable
@@ -34,6 +34,11 @@ class Result:
     def scores(self) -> Scores | None:
         """Per-video scores."""
         return self.runs[0].scores if len(self.runs) == 1 else self.added
+
+    @property
+    def order(self) -> Order | None:
+        """Order sensitivity; two streams whose scores are added have none together."""
+        return self.runs[0].order if len(self.runs) == 1 else None
 
     @property
     def diverged(self) -> bool:
@@ -153,13 +158,18 @@ def _lines(entry: Entry, found: Found) -> list[Line]:
                 condition=cell.condition,
                 results={run.key: Result(run.key, [run], run.metrics) for run in cell.runs},
                 missing=[_waiting(job) for job in found.missing] if number == 0 else [],
-                expected=entry.expected,
+                expected=_expected(entry, cell.condition),
                 cost=cell.runs[0].results.cost if cell.runs else None,
                 problems=[*found.problems, *older] if number == 0 else older,
                 others=len(cells) > 1,
             )
         )
     return lines
+
+
+def _expected(entry: Entry, condition: Condition | None) -> dict[str, float]:
+    """The paper's numbers beside a line; none beside a frozen backbone, as the paper trains all of it."""
+    return {} if condition is not None and condition.frozen else entry.expected
 
 
 def _waiting(job: Job) -> str:
@@ -261,7 +271,8 @@ def _added(empty: Line, a: Line, b: Line) -> Line:
             results[key] = _add(a.results[key], b.results[key])
         except UserError as error:
             problems.append(f"{empty.name}, {key_label(key)}: {error}")
-    return replace(empty, condition=a.condition, results=results, cost=_sum(a.cost, b.cost), problems=problems)
+    added = replace(empty, condition=a.condition, results=results, cost=_sum(a.cost, b.cost), problems=problems)
+    return replace(added, expected={}) if a.condition is not None and a.condition.frozen else added
 
 
 def _add(a: Result, b: Result) -> Result:

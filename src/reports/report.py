@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from src.reports import comparisons
+from src.reports import comparisons, order
 from src.reports.comparisons import Comparison
 from src.reports.lines import Line, lines_of
+from src.reports.order import OrderRow
 from src.reports.sources import Source
 from src.text import printable
 
@@ -34,6 +36,11 @@ class Report:
         """Rows with runs that have no result yet."""
         return [(line.name, line.missing) for line in self.lines if line.missing]
 
+    @cached_property
+    def order(self) -> list[OrderRow]:
+        """Order sensitivity of every run that was tested for it."""
+        return order.rows(self.lines)
+
     @property
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, in whole sentences; problems last."""
@@ -49,6 +56,10 @@ class Report:
                 "No difference to the paper where the test videos are not the whole published list: "
                 f"{', '.join(dict.fromkeys(other))}."
             )
+        if any(line.condition and line.condition.frozen for line in self.lines):
+            said.append(
+                "Frozen backbone: only what stands behind it was trained, unlike in the paper and in other rows."
+            )
         diverged = [f"{line.title}: {', '.join(line.diverged)}" for line in self.lines if line.diverged]
         if diverged:
             said.append(f"† Diverged, a training loss was not finite: {'; '.join(diverged)}.")
@@ -58,6 +69,13 @@ class Report:
                 "over videos; McNemar's exact test, all judgements of one video flipping together, and its p after "
                 "Holm's correction for the number of comparisons. Only first, only second: what only this row got "
                 "right, over all runs."
+            )
+        if self.order:
+            said.append(
+                "Order sensitivity: top-1 over the same test with the time steps of the head's maps shuffled (mean ± "
+                "standard deviation over the draws, the same for all runs with as many steps), reversed, and each "
+                "replaced by the mean of the others; p of McNemar's exact test against the true order, for shuffles "
+                "the median of the draws. Average pooling cannot see order: its scores do not change."
             )
         return [*said, *dict.fromkeys(map(printable, self._problems()))]
 

@@ -7,13 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
-from src.reports.statistics import Key
+from src.runs import records
 from src.runs.folder import Curves, RunFolder
-from src.runs.records import DamagedError, Results
+from src.runs.records import Changed, DamagedError, Evaluation, Order, Results
 from src.scores import Scores
+from src.statistics import Key
 from src.text import printable
 
 LARGEST_LOSS = 1e30  # what a chart shows
@@ -22,15 +24,19 @@ LONGEST_LABEL = 80  # characters
 
 @dataclass(frozen=True)
 class Condition:
-    """What two results must share to be in one cell: protocol and data set, apart from the split's lists."""
+    """What two results must share to be in one cell: protocol and data set, apart from the split's lists.
+
+    frozen: which part of the backbone did not learn, in words; empty where all of it did, as in the paper.
+    """
 
     protocol: str
     data: str
     classes: int
     lists: str = ""  # tells two sets of lists apart that have one name
+    frozen: str = ""
 
     def __str__(self) -> str:
-        return " · ".join(word for word in (self.protocol, self.data, self.lists) if word)
+        return " · ".join(word for word in (self.protocol, self.data, self.lists, self.frozen) if word)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Run:
     def condition(self) -> Condition:
         """Protocol and data set."""
         data = self.results.data
-        return Condition(protocol_label(self.results.protocol), printable(data.name), len(data.classes))
+        protocol, frozen = protocol_label(self.results.protocol), frozen_label(self.results.settings)
+        return Condition(protocol, printable(data.name), len(data.classes), frozen=frozen)
 
     @property
     def lists(self) -> tuple[str, str]:
@@ -81,10 +88,20 @@ class Run:
         """Per-video test scores; None where they cannot be used, see `problems`."""
         return self._scores if isinstance(self._scores, Scores) else None
 
+    @cached_property
+    def _order(self) -> tuple[Order | None, list[str]]:
+        return find_order(self.folder, self.results)
+
+    @property
+    def order(self) -> Order | None:
+        """Its order sensitivity, where it was tested for it."""
+        return self._order[0]
+
     @property
     def problems(self) -> list[str]:
         """What is wrong with the run's files."""
-        return [self._scores] if isinstance(self._scores, str) else []
+        scores = [self._scores] if isinstance(self._scores, str) else []
+        return [*scores, *self._order[1]]
 
     @cached_property
     def curves(self) -> Curves:
@@ -113,8 +130,68 @@ def read_run(folder: RunFolder) -> Run | None:
     return Run(folder, results)
 
 
+def frozen_label(settings: Mapping[str, Any]) -> str:
+    """Which part of the backbone a run kept as it was."""
+    kind = settings.get("freeze.kind", "none")
+    if kind == "none":
+        return ""
+    part = f"backbone up to {settings.get('freeze.last')}" if kind == "stages" else "backbone"
+    return printable(f"frozen {part}")[:LONGEST_LABEL]
+
+
 def protocol_label(protocol: Mapping[str, Any]) -> str:
     """A protocol in a few words: its name, and what it was given."""
     rest = [f"{key} {value}" for key, value in protocol.items() if key != "name" and value is not None]
     details = f" ({', '.join(rest)})" if rest else ""
     return printable(f"{protocol.get('name', '?')}{details}")[:LONGEST_LABEL]
+
+
+def find_order(folder: RunFolder, results: Results) -> tuple[Order | None, list[str]]:
+    """A run's order sensitivity, and what could not be read.
+
+    It is in the run's results, else in the newest evaluation of the network that they speak of on the same videos.
+    """
+    if results.order is not None:
+        problem = _impossible(results.order)
+        return (None, [f"{folder.results}: order: {problem}; not used"]) if problem else (results.order, [])
+    problems: list[str] = []
+    for path in sorted(folder.evaluations.glob("*/evaluation.json"), reverse=True):
+        try:
+            evaluation = records.read(path, Evaluation)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if evaluation is None or evaluation.order is None or not _is_of_the_results(evaluation, results):
+            continue
+        problem = _impossible(evaluation.order)
+        if not problem:
+            return evaluation.order, problems
+        problems.append(f"{path}: order: {problem}; not used")
+    return None, problems
+
+
+def _is_of_the_results(evaluation: Evaluation, results: Results) -> bool:
+    """Whether it tested the same weights on the same videos; the number of views may be another."""
+    file = Path(evaluation.run) / (results.checkpoint or "")
+    return (
+        evaluation.identity == results.identity
+        and Path(evaluation.checkpoint) == file
+        and evaluation.test == results.data.test
+        and evaluation.tested == results.tested
+    )
+
+
+def _impossible(order: Order) -> str | None:
+    """What no test can have said; None where all can be."""
+    if order.steps == 1:
+        return "one time step and yet changed" if order.shuffled or order.reversed or order.hidden else None
+    if order.shuffled is None or order.reversed is None or not len(order.hidden) == order.steps > 1:
+        return f"not all of {order.steps} time steps were tried"
+    drawn = order.shuffled
+    changed: list[Changed] = [*drawn.draws, order.reversed, *order.hidden]
+    shares = [order.top1, drawn.top1, drawn.deviation or 0, *(one.top1 for one in changed)]
+    drops = [drawn.drop, *(one.drop for one in changed)]
+    chances = [drawn.p, *(one.p for one in changed)]
+    if not all(0 <= share <= 100 for share in shares) or not all(-100 <= drop <= 100 for drop in drops):
+        return "a share of more than all videos, or less than none"
+    return None if all(0 <= p <= 1 for p in chances) else "a probability that is none"

@@ -10,33 +10,21 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from src.reports import order
 from src.reports.comparisons import Comparison
 from src.reports.lines import METRICS, Line
+from src.reports.order import ORDER
 from src.reports.report import Report
-from src.text import PLAIN_WIDTH, printable
+from src.text import DASH, PLAIN_WIDTH, mean_of, number, printable, probability
 
-DASH = "–"
 DAGGER = " †"  # behind the top-1 of a line with a run that diverged
-
-
-def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """A number for people, a dash for none; minus signs are typographic."""
-    if value is None:
-        return DASH
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
-
-
-def probability(p: float) -> str:
-    """A p-value as it is printed."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def _ours(line: Line) -> str:
     summary = line.summary()
     if summary is None:
         return DASH
-    deviation = f" ± {number(summary.sd)}" if summary.sd is not None else ""
-    return number(summary.mean) + deviation + (DAGGER if line.diverged else "")
+    return mean_of(summary.mean, summary.sd) + (DAGGER if line.diverged else "")
 
 
 def _count(line: Line) -> str:
@@ -93,7 +81,8 @@ PAIR_COLUMNS: list[tuple[str, Callable[[Comparison], str]]] = [
     ("runs", lambda c: str(c.pairs)),
     ("videos", lambda c: str(c.videos)),
 ]
-TEXT_COLUMNS = {"row", CONDITION, "first", "second"}
+TEXT_COLUMNS = {"row", CONDITION, "first", "second", "run"}
+ORDER_MEANS = ("true", "shuffled", "reversed")  # CSV columns
 
 
 def main_table(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -117,6 +106,8 @@ def terminal(report: Report) -> RenderableType:
     parts: list[RenderableType] = [_rich(report.title, report.subtitle, *main_table(report))]
     if report.comparisons:
         parts.append(_rich("Paired tests", "", *pair_table(report.comparisons)))
+    if report.order:
+        parts.append(_rich(ORDER, "", *order.table(report.order)))
     parts += [Text(f"missing  {text}", style="yellow") for text in _missing(report)]
     parts += [Text(note, style="dim") for note in report.notes]
     return Group(*parts)
@@ -146,6 +137,8 @@ def markdown(report: Report) -> str:
     parts += _pipes(*main_table(report))
     if report.comparisons:
         parts += ["", "### Paired tests", "", *_pipes(*pair_table(report.comparisons))]
+    if report.order:
+        parts += ["", f"### {ORDER}", "", *_pipes(*order.table(report.order))]
     if report.missing:
         parts += ["", "### Missing", "", *map(_item, _missing(report))]
     if report.notes:
@@ -198,6 +191,7 @@ def _cell(value: Any) -> Any:
 def _record(report: Report, line: Line) -> dict[str, Any]:
     summaries = {metric: line.summary(metric) for metric in METRICS}
     top1 = summaries["top1"]
+    changed = order.means(line)
     condition = line.condition
     return {
         "experiment": report.name,
@@ -215,6 +209,8 @@ def _record(report: Report, line: Line) -> dict[str, Any]:
         "macs": line.cost.macs if line.cost else None,
         "operations": line.cost.operations if line.cost else None,
         "paper_operations_billions": line.expected.get("operations"),
+        "order_runs": changed.runs if changed else 0,
+        **{f"order_{name}": round(getattr(changed, name), 4) if changed else None for name in ORDER_MEANS},
         "missing": "; ".join(line.missing),
         "diverged": "; ".join(line.diverged),
         "folders": "; ".join(str(run.folder) for run in line.runs),
@@ -244,6 +240,8 @@ def latex(report: Report) -> str:
     parts = [_tabular(caption, label, *main_table(report))]
     if report.comparisons:
         parts.append(_tabular("Paired tests", f"{label}-pairs", *pair_table(report.comparisons)))
+    if report.order:
+        parts.append(_tabular(ORDER, f"{label}-order", *order.table(report.order)))
     notes = [f"% missing: {text}" for text in _missing(report)]
     return "\n".join([*notes, *(f"% {note}" for note in report.notes), *parts])
 

@@ -11,6 +11,7 @@ scores/test.npz   one score per video and class
 error.json        why the last attempt failed; the next attempt removes it       ErrorRecord
 rank_N.log        what a process of its own printed
 confusion.*, attention.png, mistakes/, wandb/, tensorboard/
+exports/          files and pages for others (src.export)
 evaluations/      a folder for each time the network was tested again     records.Evaluation
 .lock             held while the run goes on
 """
@@ -98,6 +99,10 @@ class RunFolder:
     @property
     def evaluations(self) -> Path:
         return self.path / "evaluations"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
 
     @property
     def lock(self) -> Path:
@@ -202,7 +207,7 @@ def find_run(name: str | None) -> RunFolder:
     Raises:
         UserError: no run is there; it lists those under outputs/.
     """
-    folder = RunFolder(Path(name)) if name else None
+    folder = RunFolder(files.home_expanded(name)) if name else None
     if folder is None or not folder.run.is_file():
         runs = sorted(str(path.parent) for path in OUTPUTS.glob("**/run.json"))
         what = f"run={name}: there is no run in this folder" if name else "which run? give run=FOLDER"

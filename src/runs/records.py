@@ -16,7 +16,7 @@ from typing import Any, TypeVar, Union
 
 from src import files
 from src.errors import UserError
-from src.text import first_line
+from src.text import first_line, printable
 
 SCHEMA = 2  # raise it when a field changes its name or meaning; 1 was version 0.1.0, which wrote none
 LARGEST = 64 << 20  # bytes of a record; a larger file is not one
@@ -101,6 +101,40 @@ class Best:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """A test with the time steps in another order, or with one hidden; how: src/models/order.py."""
+
+    steps: list[int]  # counted from 0: in their new order, or the hidden one alone
+    top1: float  # percent
+    drop: float  # points below the true order
+    only_true: int  # videos that are right in the true order alone
+    only_changed: int  # and with this change alone
+    p: float  # McNemar's exact test against the true order
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Tests with the time steps in orders drawn at random."""
+
+    top1: float  # percent, mean of the draws
+    deviation: float | None  # standard deviation over the draws; None for a single one
+    drop: float  # points below the true order
+    p: float  # median of the draws
+    draws: list[Changed]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How much a network's decisions depend on the order of time. A single time step leaves nothing to change."""
+
+    steps: int  # T of the maps that the head reads; of the shortest one, where pathways differ
+    top1: float  # percent, in the true order
+    shuffled: Shuffled | None
+    reversed: Changed | None
+    hidden: list[Changed]  # step by step
+
+
+@dataclass(frozen=True)
 class Results:
     """results.json: the sign that a run has finished, and everything that a report needs of it."""
 
@@ -126,6 +160,7 @@ class Results:
     seconds: dict[str, float]
     unreadable: dict[str, list[str]]  # phase → messages
     settings: dict[str, Any] = field(default_factory=dict)  # option → value of what defines the run
+    order: Order | None = None  # with test.order=true
 
 
 @dataclass(frozen=True)
@@ -148,6 +183,7 @@ class Evaluation:
     tested: int
     seconds: float
     unreadable: dict[str, list[str]]  # phase → messages
+    order: Order | None = None  # with test.order=true
 
 
 @dataclass(frozen=True)
@@ -178,7 +214,8 @@ def read(path: Path, kind: type[Record]) -> Record | None:
             return None
         if path.stat().st_size > LARGEST:
             raise DamagedError(path, f"{path.stat().st_size / 1e6:.0f} MB is too large")
-        content = json.loads(files.read_text(path), parse_constant=_no_number)
+        text = files.read_text(path)
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)}); check its permissions") from None
     except (ValueError, RecursionError) as error:
@@ -192,7 +229,7 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     version = content.get("schema", 1)
     if version != SCHEMA:
         raise UserError(
-            f"{path}: written by another version (schema {str(version)[:20]}, this one reads {SCHEMA}); "
+            f"{path}: written by another version (schema {printable(version)[:20]}, this one reads {SCHEMA}); "
             "make it again, or read it with the version that wrote it"
         )
     try:
@@ -200,6 +237,13 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     except (TypeError, ValueError) as error:
         raise DamagedError(path, str(error)) from None
     return record
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name appears twice in one object")
+    return content
 
 
 def _no_number(word: str) -> float:

@@ -1,8 +1,10 @@
-"""A run whose network is used again, by evaluate and predict: its record, its classes and a checkpoint."""
+"""A trained network on disk that is used again: what it was composed from, its classes and a checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -12,6 +14,7 @@ from src.runs.folder import RunFolder, find_run
 from src.runs.records import DamagedError, DataRecord, RunRecord
 
 NAMED = ("best", "last")  # checkpoints that a run writes
+KEY = "network"  # of a checkpoint: what the file alone needs to be used again
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,51 @@ class Trained:
     checkpoint: Path
 
 
+@dataclass(frozen=True)
+class Description:
+    """What rebuilds a network: the overrides that it was composed from, and the names of its outputs."""
+
+    title: str
+    overrides: list[str]
+    classes: list[str]
+
+    def stored(self) -> dict[str, Any]:
+        """As a checkpoint keeps it: plain values."""
+        return {"title": self.title, "overrides": list(self.overrides), "classes": list(self.classes)}
+
+
+def described(content: Mapping[str, Any], file: Path) -> Description:
+    """What a checkpoint says of its network, or else the records of the run whose folder it is in.
+
+    Raises:
+        UserError: neither says it, or what they say is not of the right form.
+    """
+    stored = content.get(KEY)
+    if stored is None:
+        return _by_folder(file)
+    whole = isinstance(stored, Mapping) and isinstance(stored.get("title"), str)
+    if not whole or not all(_are_texts(stored.get(name)) for name in ("overrides", "classes")):
+        raise DamagedError(file, "what it says of its network is not of the right form")
+    if not stored["classes"]:
+        raise DamagedError(file, "it names no classes")
+    return Description(stored["title"], list(stored["overrides"]), list(stored["classes"]))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(element, str) for element in value)
+
+
+def _by_folder(file: Path) -> Description:
+    folder = RunFolder(file.absolute().parent.parent)
+    record, data = folder.read_run(), folder.read_data()
+    if record is None or data is None or not data.classes:
+        raise UserError(
+            f"checkpoint {file}: neither it nor a run's folder around it says which network it is of; "
+            "give run=FOLDER, or weights=file weights.path=FILE with its model and classes=FILE"
+        )
+    return Description(record.title, record.overrides, data.classes)
+
+
 def find_trained(run: str | None, checkpoint: str) -> Trained:
     """The run that `run=` names, with the checkpoint that `checkpoint=` names: best, last or a file.
 
@@ -39,7 +87,7 @@ def find_trained(run: str | None, checkpoint: str) -> Trained:
         raise UserError(f"{folder}: it has no {folder.data.name}: the run ended before it began to train; run it again")
     if not data.classes:
         raise DamagedError(folder.data, "it names no classes")
-    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in NAMED else Path(checkpoint).expanduser()
+    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in NAMED else files.home_expanded(checkpoint)
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no file {file}; give best, last or a .ckpt file")
     return Trained(folder, record, data, file)

@@ -14,6 +14,7 @@ from src import files
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.runs.records import Best
+from src.runs.trained import KEY, Description
 from src.text import first_line, listed
 
 
@@ -54,6 +55,13 @@ class BestAndLast(Checkpoint):
             self.best = Best(trainer.current_epoch, top1)
             trainer.save_checkpoint(self.folder.best)
         trainer.save_checkpoint(self.folder.last)
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say which network this is, so that the file alone can be used."""
+        record = self.folder.read_run()
+        if record is not None:
+            classes: list[str] = list(module.classes)  # type: ignore[arg-type]
+            checkpoint[KEY] = Description(record.title, record.overrides, classes).stored()
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.best is None else {"epoch": self.best.epoch, "val_top1": self.best.val_top1}

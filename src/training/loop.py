@@ -8,20 +8,25 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer, seed_everything
 from rich import get_console
 from rich.console import Console
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.build.data import build_data
+from src.build.instantiate import NONSENSE, refusal
 from src.build.instantiate import build as instantiate
-from src.build.network import build_recognizer, skeleton
+from src.build.network import build_recognizer, measure_network
 from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.data.handover import worker_errors_named
@@ -40,6 +45,14 @@ from src.training.loggers import Guarded, close_all, loggers, sync_hint
 from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
+LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
+MENDS = {  # what PyTorch's errors say → what to do
+    "more than 1 value per channel": "a batch of one clip whose feature map is a single value cannot be normalised; "
+    "give larger clips (model.clip.frames, model.clip.crop), or a recipe.batch_size that leaves no batch of one",
+    "MemoryError": f"there is not enough memory; {LESS}",
+    "can't allocate memory": f"there is not enough memory; {LESS}",
+    "OutOfMemoryError": f"there is not enough memory on the device; {LESS}",
+}
 
 
 @dataclass
@@ -116,7 +129,8 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
     """
     check_precision(cfg)
-    skeleton(cfg, num_classes=2)  # an impossible pair is refused before data is touched
+    measure_network(cfg, num_classes=2)  # an impossible network, or recipe, is refused before data is touched
+    check_recipe(cfg)
     file = download.obtain(cfg.weights) if initial_weights else None
     data = build_data(cfg)
     seed_everything(cfg.seed, verbose=False)
@@ -130,6 +144,24 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     return module, data
 
 
+def check_recipe(cfg: DictConfig) -> None:
+    """Refuse arguments with which the optimizer or the schedule cannot be made, or cannot take a step.
+
+    Raises:
+        UsageError: names the component and its reason.
+    """
+    what = "optim.optimizer"
+    try:
+        optimizer = instantiate(cfg.optim.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+        what = "schedule.scheduler"
+        if cfg.schedule.scheduler:
+            scheduler = instantiate(cfg.schedule.scheduler)(optimizer)
+            optimizer.step()
+            scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
+    except NONSENSE as error:
+        raise refusal(what, error) from error
+
+
 def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = None) -> Recognition:
     """The network of a configuration for these classes, ready for training or testing."""
     return Recognition(
@@ -141,6 +173,7 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         monitor=cfg.schedule.monitor,
         seed=cfg.seed,
         stop_on_divergence=cfg.on_divergence == "stop",
+        test_order=cfg.test.order,
     )
 
 
@@ -162,7 +195,7 @@ def fill(session: Session) -> None:
         return
     phases = ["train", "val", *(["test"] if session.cfg.test.enabled else [])]
     console = session.console if ranks.rank() == 0 else Console(quiet=True)
-    with worker_errors_named():
+    with refusals_named():
         filled = session.data.fill(phases, console)
     session.seconds["features"] = round(filled.seconds, 1)
 
@@ -170,7 +203,7 @@ def fill(session: Session) -> None:
 def fit(session: Session) -> None:
     """Train, from the beginning or the checkpoint."""
     start = time.perf_counter()
-    with worker_errors_named():
+    with refusals_named():
         session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
     session.seconds["fit"] = round(time.perf_counter() - start, 1)
 
@@ -186,7 +219,7 @@ def test(session: Session) -> None:
     if file is not None:
         checkpoints.restore(session.module, file)
     start = time.perf_counter()
-    with worker_errors_named():
+    with refusals_named():
         session.trainer.test(session.module, session.data, verbose=False)
     session.seconds["test"] = round(time.perf_counter() - start, 1)
 
@@ -259,10 +292,8 @@ def make_trainer(
             use_distributed_sampler=False,
             default_root_dir=folder,
         )()
-    except (ValueError, TypeError, RuntimeError) as error:  # Lightning's own exceptions are kinds of these
-        raise UserError(
-            f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
-        ) from error
+    except (*NONSENSE, ImportError, MisconfigurationException) as error:
+        raise _refused(error) from error
     # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
@@ -271,6 +302,25 @@ def make_trainer(
 def device_of(cfg: DictConfig) -> torch.device:
     """The device that one process without a trainer works on."""
     return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+
+
+def _refused(error: Exception) -> UserError:
+    return UserError(f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names")
+
+
+@contextmanager
+def refusals_named() -> Iterator[None]:
+    """Within the block what Lightning and PyTorch refuse only once they have started is one line."""
+    try:
+        with worker_errors_named():
+            yield
+    except MisconfigurationException as error:
+        raise _refused(error) from error
+    except (MemoryError, RuntimeError, ValueError) as error:
+        mend = next((mend for text, mend in MENDS.items() if text in f"{type(error).__name__}: {error}"), None)
+        if mend is None:
+            raise
+        raise UserError(mend) from error
 
 
 def quiet_lightning() -> None:

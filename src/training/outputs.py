@@ -20,7 +20,7 @@ from src.models.recognizer import Recognizer
 from src.runs.records import SCHEMA, Best, Cost, DataRecord, Evaluation, Origin, Results, Videos
 from src.scores import Scores
 from src.text import first_line, printable
-from src.training import attention, mistakes
+from src.training import attention, mistakes, order
 from src.training.loggers import Guarded
 from src.training.recognition import Recognition
 
@@ -93,6 +93,7 @@ def results(
         seconds=seconds,
         unreadable=unreadable,
         settings=settings,
+        order=module.order,
     )
 
 
@@ -202,7 +203,7 @@ def print_summary(console: Console, outcome: Results, folder: Path, hint: str | 
 
 
 def print_test(console: Console, outcome: Results | Evaluation) -> None:
-    """What was left out, and the metrics."""
+    """What was left out, the metrics, and what the order of time matters to them."""
     for phase, messages in outcome.unreadable.items():
         console.print(f"{phase}: {len(messages)} videos could not be read and were left out:", style="bold red")
         for message in messages:
@@ -210,3 +211,6 @@ def print_test(console: Console, outcome: Results | Evaluation) -> None:
     if outcome.metrics is not None:
         values = "  ".join(f"{name} {value:.2f} %" for name, value in outcome.metrics.items())
         console.print(f"test over {outcome.tested} videos: {values}")
+    if outcome.order is not None:
+        for sentence in order.sentences(outcome.order):
+            console.print(sentence)

@@ -17,9 +17,12 @@ from torchmetrics.classification import MulticlassAccuracy
 from src.batch import IGNORE, Batch
 from src.data.annotations import Video
 from src.errors import UserError
+from src.models.order import Variant, logits
 from src.models.recognizer import Recognizer
+from src.runs.records import Order
 from src.scores import Scores
 from src.text import listed
+from src.training import order
 
 
 class DivergedError(UserError):
@@ -57,10 +60,12 @@ class Recognition(LightningModule):
     seed: with the epoch's and the rank's number it fixes dropout and masking, so that a resumed run goes on as if
         it had never stopped.
     stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`.
+    test_order: test with time rearranged as well (src/training/order.py).
     """
 
     val_scores: VideoScores
     test_scores: VideoScores
+    changed_scores: VideoScores  # K classes for each of `variants`
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Recognition(LightningModule):
         monitor: str | None,
         seed: int,
         stop_on_divergence: bool,
+        test_order: bool = False,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -82,25 +88,32 @@ class Recognition(LightningModule):
         self.monitor = monitor
         self.seed = seed
         self.stop_on_divergence = stop_on_divergence
+        self.test_order = test_order
+        self.variants: list[Variant] = order.computed(recognizer) if test_order else []
         self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE)
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
         self.diverged = False
         self.val_metrics: dict[str, float] = {}  # of this epoch; empty without a validation
         self.result: Scores | None = None  # of the test
+        self.order: Order | None = None
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clips (N, V, C, T, H, W) → logits (N, V, K)."""
         logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
         return logits.view(*clip.shape[:2], -1)  # NV K → N V K
 
+    def maps(self, batch: Batch) -> tuple[Sequence[Tensor], tuple[int, int]]:
+        """What the trunk makes of each view (NV, Ci, Ti, H, W), computed or kept, and the numbers N and V."""
+        if "maps" in batch:
+            kept = batch["maps"]
+            return [one.flatten(0, 1) for one in kept], (kept[0].shape[0], kept[0].shape[1])  # N V … → NV …
+        clip = batch["clip"]
+        return self.recognizer.trunk(clip.flatten(0, 1)), (clip.shape[0], clip.shape[1])  # N V C T H W → NV C T H W
+
     def logits(self, batch: Batch) -> Tensor:
         """Of each view (N, V, K), from its clip or from what the trunk has made of it."""
-        if "maps" not in batch:
-            result: Tensor = self(batch["clip"])
-            return result
-        maps = batch["maps"]
-        logits = self.recognizer.classify([one.flatten(0, 1) for one in maps])  # N V Ci Ti H W → NV Ci Ti H W
-        return logits.view(*maps[0].shape[:2], -1)  # NV K → N V K
+        maps, shape = self.maps(batch)
+        return self.recognizer.classify(maps).view(*shape, -1)  # NV K → N V K
 
     # Training
 
@@ -197,12 +210,19 @@ class Recognition(LightningModule):
     # Testing
 
     def on_test_epoch_start(self) -> None:
-        self.test_scores = VideoScores(len(self.videos["test"]), len(self.classes)).to(self.device)
+        videos, classes = len(self.videos["test"]), len(self.classes)
+        self.test_scores = VideoScores(videos, classes).to(self.device)
+        self.changed_scores = VideoScores(videos, len(self.variants) * classes).to(self.device)
 
     def test_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("test", batch)
-        if len(batch["label"]):
-            self.test_scores.add(batch["video_id"], self.logits(batch))
+        if not len(batch["label"]):
+            return
+        maps, shape = self.maps(batch)
+        self.test_scores.add(batch["video_id"], self.recognizer.classify(maps).view(*shape, -1))  # NV K → N V K
+        if self.variants:
+            changed = logits(self.recognizer, maps, self.variants)  # NV A K
+            self.changed_scores.add(batch["video_id"], changed.reshape(*shape, -1))  # NV A K → N V AK
 
     def on_test_epoch_end(self) -> None:
         self.result = self._gather("test", self.test_scores)
@@ -212,6 +232,9 @@ class Recognition(LightningModule):
         if not np.isfinite(self.result.scores).all():
             self._note_divergence("the network's scores of the test videos are not finite")
         self.log_dict({f"test/{k}": v for k, v in self.result.metrics().items()}, sync_dist=False)
+        if self.test_order:
+            changed = self._gather("test", self.changed_scores) if self.variants else self.result
+            self.order = order.sensitivity(self.recognizer, self.result, changed)
 
     # Both
 

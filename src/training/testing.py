@@ -1,16 +1,13 @@
-"""A trained network used again: tested on the videos of a data set, or asked what is in one video."""
+"""A trained network tested again, on the videos of a data set."""
 
 import time
-from pathlib import Path
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
 from src import files
-from src.build.data import build_test_data, build_views
-from src.data.annotations import Video, list_digest
-from src.data.flow import is_flow_video
+from src.build.data import build_test_data
+from src.data.annotations import list_digest
 from src.errors import UsageError, UserError
 from src.runs import provenance, records
 from src.runs.records import SCHEMA, Evaluation, Videos
@@ -55,9 +52,11 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
     target = new_evaluation(trained.folder)
     trainer = loop.make_trainer(cfg, target, [], [])
     start = time.perf_counter()
-    trainer.test(module, data, verbose=False)
+    with loop.refusals_named():
+        trainer.test(module, data, verbose=False)
     scores = module.result
-    assert scores is not None
+    if scores is None:
+        raise UserError("trainer.limit_test_batches=0: no video is tested; leave it out")
     outcome = Evaluation(
         schema=SCHEMA,
         run=str(trained.folder),
@@ -75,6 +74,7 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
         tested=len(scores.videos),
         seconds=round(time.perf_counter() - start, 1),
         unreadable=outputs.all_unreadable(trainer, module),
+        order=module.order,
     )
     files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     scores.save(target / "scores" / "test.npz")
@@ -83,28 +83,3 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
     outputs.print_test(terminal, outcome)
     terminal.print(f"results and scores: {printable(target)}")
     return outcome
-
-
-@torch.no_grad()
-def predict(trained: Trained, cfg: DictConfig, path: Path, top: int) -> tuple[int, list[tuple[str, float]]]:
-    """The `top` most probable classes of a video, over all of its views: (number of views, class and probability).
-
-    Raises:
-        UserError: the video cannot be read; the checkpoint does not fit.
-    """
-    if cfg.modality.name == "rgb" and path.is_file() and is_flow_video(path):
-        raise UserError(f"{printable(path)} is an optical-flow video, and this network takes RGB; give the original")
-    module = network(trained, cfg)
-    use_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
-    module.to("cuda" if use_gpu else "cpu").eval()
-    video = Video(path=str(path), label=0, group=str(path), name=str(path))
-    logits = []
-    for item in build_views(cfg).video(video):
-        if item.error is not None:
-            raise item.error
-        assert item.clip is not None
-        logits.append(module(item.clip[None].to(module.device))[0].float().cpu())  # V C T H W → V K
-    views = torch.cat(logits)
-    probability, label = views.mean(0).softmax(0).topk(min(top, len(module.classes)))
-    named = [(module.classes[i], p) for i, p in zip(label.tolist(), probability.tolist(), strict=True)]
-    return len(views), named

@@ -11,7 +11,20 @@ from src.reports.lines import Line, lines_of
 from src.reports.sources import Entry
 from src.runs import records
 from src.runs.folder import RunFolder
-from src.runs.records import SCHEMA, Best, Cost, DataRecord, Origin, Results, RunRecord, Videos
+from src.runs.records import (
+    SCHEMA,
+    Best,
+    Changed,
+    Cost,
+    DataRecord,
+    Evaluation,
+    Order,
+    Origin,
+    Results,
+    RunRecord,
+    Shuffled,
+    Videos,
+)
 from src.scores import Scores
 from src.sweeps import manifest
 from src.sweeps.manifest import Job, Manifest, Row
@@ -109,6 +122,54 @@ def write_run(
     records.write(run.run, RunRecord(SCHEMA, run.path.name, run.path.name, settings, [], ORIGIN))
     records.write(run.results, results)
     return run.path
+
+
+def order_of(top1: float, shuffled: float, turned: float, hidden: Sequence[float]) -> Order:
+    """Order sensitivity with these top-1s; of two draws one is two points above the mean and one below."""
+
+    def changed(steps: list[int], to: float) -> Changed:
+        return Changed(steps, to, top1 - to, 3, 1, 0.625)
+
+    draws = [changed([1, 0], shuffled + 2), changed([1, 0], shuffled - 2)]
+    return Order(
+        steps=len(hidden),
+        top1=top1,
+        shuffled=Shuffled(shuffled, 2.8284, top1 - shuffled, 0.625, draws),
+        reversed=changed([1, 0], turned),
+        hidden=[changed([step], value) for step, value in enumerate(hidden)],
+    )
+
+
+def write_evaluation(folder: Path, order: Order | None, name: str = "2026-11-26_10-00-00", **other: Any) -> Path:
+    """What testing a run's network again writes. other: fields of the record."""
+    results = RunFolder(folder).read_results()
+    assert results is not None and results.metrics is not None
+    fields: dict[str, Any] = {
+        "checkpoint": str(folder / "checkpoints/best.ckpt"),
+        "test": results.data.test,
+        "tested": results.tested,
+        **other,
+    }
+    evaluation = Evaluation(
+        schema=SCHEMA,
+        run=str(folder),
+        identity=results.identity,
+        overrides=["test.order=true"],
+        origin=ORIGIN,
+        data=results.data.name,
+        root=results.data.root,
+        split=results.split,
+        classes=results.data.classes,
+        left_out=[],
+        metrics=results.metrics,
+        seconds=1.0,
+        unreadable={},
+        order=order,
+        **fields,
+    )
+    path = RunFolder(folder).evaluations / name / "evaluation.json"
+    records.write(path, evaluation)
+    return path
 
 
 def job(folder: Path | str, split: int | None = 1, seed: int = 0, data: str = "ordered_motions") -> Job:

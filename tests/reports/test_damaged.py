@@ -25,7 +25,17 @@ from src.sweeps import manifest
 from src.sweeps.manifest import Row
 
 from tests.reports import made_runs
-from tests.reports.made_runs import job, run_report, run_status, scores, share, write_manifest, write_run
+from tests.reports.made_runs import (
+    job,
+    order_of,
+    run_report,
+    run_status,
+    scores,
+    share,
+    write_evaluation,
+    write_manifest,
+    write_run,
+)
 
 SOUND = "outputs/runs/sound"
 ROUNDS = [40, pytest.param(400, marks=pytest.mark.slow)]  # of each kind of file
@@ -43,11 +53,11 @@ ODD: list[Any] = [
 def place() -> None:
     """A sweep with a row that stays as it is and one whose files are changed, and a second sweep and a loose run."""
     write_run(SOUND, share(7))
-    write_run("outputs/runs/hurt", share(5), seed=1)
+    write_run("outputs/runs/hurt", share(5), seed=1, order=order_of(50, 40, 30, (50, 20)))
     records.write(RunFolder(Path("outputs/runs/crashed")).error, ErrorRecord(SCHEMA, "no memory", "now", [], None))
     curves = "epoch,step,train/loss_epoch,val/top1\n0,1,2.0,\n0,1,,30\n1,2,1.5,\n1,2,,40\n"
     files.write_text(Path("outputs/runs/hurt/csv/version_0/metrics.csv"), curves)
-    write_run("outputs/loose", share(3))
+    write_evaluation(write_run("outputs/loose", share(3)), order_of(30, 20, 10, (30, 20, 30)))
     jobs = [job("outputs/runs/hurt", seed=1), job("outputs/runs/crashed", seed=2)]
     rows = [Row("sound", [], [job(SOUND)]), Row("hurt", [], jobs), Row("both", ["sound", "hurt"], [])]
     write_manifest(rows, "whole", table="table1")
@@ -59,6 +69,7 @@ JSON_FILES = {
     "run.json": "outputs/runs/hurt/run.json",
     "error.json": "outputs/runs/crashed/error.json",
     "manifest": "outputs/sweeps/part.json",
+    "evaluation": "outputs/loose/evaluations/2026-11-26_10-00-00/evaluation.json",
 }
 ALL_FILES = {
     **JSON_FILES,
@@ -129,7 +140,7 @@ def test_values_of_wrong_types(name: str, rounds: int, place: None, capsys: pyte
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-@pytest.mark.parametrize("name", ALL_FILES)
+@pytest.mark.parametrize("name", [name for name in ALL_FILES if name != "evaluation"])  # read like the other records
 def test_bytes_that_were_lost(name: str, rounds: int, place: None, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(name)
     path = Path(ALL_FILES[name])
@@ -200,7 +211,7 @@ def test_something_else_in_place_of_a_file(
     kind(path)
     printed = check_the_rest_stands(capsys, "html" if name == "curves" else "terminal")  # only pages show curves
     content = kind in KINDS[:7]  # a file, though not what it should be
-    if content and name in ("results.json", "manifest", "scores", "error.json"):
+    if content and name in ("results.json", "manifest", "scores", "error.json", "evaluation"):
         assert str(path) in "".join(printed.split())
 
 

@@ -23,9 +23,10 @@ class Fusion(nn.Module):
         self.out_channels = sum(head.out_channels for head in heads)
         self.has_attention = all(head.has_attention for head in heads)
         self.reads_maps = any(head.reads_maps for head in heads)
+        self.sees_order = any(head.sees_order for head in heads)
 
     def maps(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The map that each of `heads` reads, in their order."""
+        """The map that each of `heads` reads, in their order; such maps in the place of `features` stay as they are."""
         return features
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

@@ -47,7 +47,7 @@ def obtain(weights: Mapping[str, Any]) -> Path | None:
     if kind is None:
         return None
     if kind == "file":
-        path = Path(weights["path"]).expanduser()
+        path = files.home_expanded(weights["path"])
         if not path.is_file():
             raise UserError(f"weights.path={path}: no such file")
         return path

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from src.reports.statistics import binomial, bootstrap, deviation, holm, sign_test, summarize
+from src.statistics import binomial, bootstrap, deviation, holm, sign_test, summarize
 
 
 def signs(*counts: tuple[int, int]) -> np.ndarray:
