@@ -56,7 +56,7 @@ def test_left_out_videos_are_counted(videos: Path, tmp_path: Path, capsys: pytes
         ("features.dtype=float8", "features.dtype takes one of float32, float16"),
         ("features.precision=bf16-true", "features.precision takes one of 32-true, bf16-mixed, 16-mixed"),
         ("trainer.precision=bf16-true", "take trainer.precision=bf16-mixed, or features.cache=false"),
-        ("features.clips=0", "features.clips takes a whole number from 1 up"),
+        ("features.clips=0", "features.clips takes a whole number from 1 to"),
         ("features.keep=all", "features.keep takes one of auto, tokens, maps"),
     ],
 )
