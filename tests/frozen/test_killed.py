@@ -22,7 +22,14 @@ from tests.test_killed import running
 ATTEMPTS = 10
 EXIT_CODES = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 MODEL = ["model=tiny", "pooling=concat", "model.clip.frames=8", "model.clip.crop=32", "model.clip.frame_size=[64,48]"]
-WORDS = [*MODEL, "data=folder", "data.workers=1", "trainer.accelerator=cpu", "features.root=features"]
+WORDS = [
+    *MODEL,
+    "data=folder",
+    "data.workers=1",
+    "trainer.accelerator=cpu",
+    "features.root=features",
+    "features.clips=60",
+]
 
 pytestmark = [
     pytest.mark.slow,
