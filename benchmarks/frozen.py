@@ -146,10 +146,10 @@ def fill_with_noise(data: FeatureData) -> None:
         return [torch.from_numpy(0.1 * means[video.label] + noise).abs()]
 
     for video in data.lists.train:
-        stores["train"].save(video, tokens(video, data.clips.draws or 1))
-        stores["val"].save(video, tokens(video, 1))  # each seed holds others out
+        stores["train"].save(stores["train"].identity(video), tokens(video, data.clips.draws or 1))
+        stores["val"].save(stores["val"].identity(video), tokens(video, 1))  # each seed holds others out
     for video in data.lists.test:
-        stores["test"].save(video, tokens(video, VIEWS))
+        stores["test"].save(stores["test"].identity(video), tokens(video, VIEWS))
 
 
 def train(folder: Path, words: list[str]) -> tuple[float, float, str]:

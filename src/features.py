@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from src import files
 from src.build.compose import check
 from src.build.devices import check_devices
+from src.build.fallback import with_fallback
 from src.command_line.help import features_help
 from src.command_line.hydra import run_hydra
 from src.command_line.options import start_command
@@ -24,6 +25,7 @@ def features(cfg: DictConfig) -> None:
     """Fill the cache, and export on request."""
     check(cfg)
     check_devices(cfg)
+    cfg, _ = with_fallback(cfg, [], fetch=True)
     if cfg.freeze.kind != "backbone":
         raise UsageError(
             f"freeze={cfg.freeze.kind}: features are those of a whole frozen backbone; give freeze=backbone"
@@ -32,7 +34,11 @@ def features(cfg: DictConfig) -> None:
         raise UsageError(
             "trainer.devices, trainer.num_nodes: one process uses one device; start the command once for each"
         )
-    from src.data.handover import worker_errors_named
+    from src.frozen.export import check_new, export
+
+    folder = files.home_expanded(cfg.features.export) if cfg.features.export else None
+    if folder:
+        check_new(folder)
     from src.frozen.build import feature_data, features_root
     from src.training import loop  # Lightning and the decoders, which the refusals above do without
 
@@ -40,15 +46,12 @@ def features(cfg: DictConfig) -> None:
     module, clips = loop.assemble(cfg)
     data = feature_data(cfg, clips, module.recognizer, loop.device_of(cfg))
     terminal = console()
-    with worker_errors_named():
+    with loop.refusals_named():
         filled = data.fill(["train", "val", "test"], terminal)
     left_out = sum(len(reasons) for reasons in filled.unreadable.values())
     videos = sum(len(phase) for phase in data.phases.values())
     terminal.print(f"features of {videos - left_out} of {videos} videos are in {printable(features_root(cfg))}")
-    if cfg.features.export:
-        from src.frozen.export import export
-
-        folder = files.home_expanded(cfg.features.export)
+    if folder:
         rows = export(data, folder)
         terminal.print(f"{rows} rows of features, index.csv and README.md: {printable(folder)}")
 

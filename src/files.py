@@ -86,9 +86,9 @@ def _prefix(path: Path) -> str:
     return f".{path.stem[:40]}.{os.getpid()}."
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
     """Remove temporary files and folders below `folder` whose process no longer exists on this machine."""
-    for path in sorted(folder.rglob(".*")):
+    for path in sorted(folder.glob(pattern)):
         match = LEFTOVER.fullmatch(path.name)
         if not match or path.is_symlink() or process_exists(int(match[1])):
             continue
@@ -152,14 +152,22 @@ def locked(path: Path, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
 
     patience: seconds to wait for it.
 
-    The kernel releases the lock when the process dies, however it dies.
+    The kernel releases the lock when the process dies, however it dies. Who holds it may remove the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        yield _take(handle, patience)
+        yield _take(handle, patience) and _is_at(handle, path)
     finally:
         os.close(handle)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`: a lock on one that was removed keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(handle: int, patience: float) -> bool:

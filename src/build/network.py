@@ -45,8 +45,7 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
             mean=list(cfg.model.mean),
             std=list(cfg.model.std),
         )
-        if cfg.freeze.kind != "none":
-            recognizer.freeze(cfg.freeze.last, KEEP[cfg.features.keep])
+        _freeze(recognizer, cfg)
         return recognizer
     except NONSENSE as error:
         raise refusal(_names(cfg), error) from error
@@ -54,6 +53,20 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
 
 def _names(cfg: DictConfig) -> str:
     return f"model={cfg.model.name} pooling={cfg.pooling.name}"
+
+
+def _freeze(recognizer: Recognizer, cfg: DictConfig) -> None:
+    kind, last = cfg.freeze.kind, cfg.freeze.last
+    if kind != "stages" and last is not None:
+        raise UsageError(
+            f"freeze.last={last}: only freeze=stages ends at a part, and this is freeze={kind}; give freeze=stages "
+            f"freeze.last={last}, or leave it out"
+        )
+    if kind == "stages" and last is None:
+        parts = recognizer.backbone.parts()
+        raise UsageError(f"freeze.last has no value; it takes one of {', '.join(parts)}")
+    if kind != "none":
+        recognizer.freeze(last, KEEP[cfg.features.keep])
 
 
 def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:

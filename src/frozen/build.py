@@ -6,6 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 from src.data.datamodule import VideoData
+from src.errors import UsageError
 from src.files import cache, home_expanded
 from src.frozen.contents import Contents
 from src.frozen.data import FeatureData
@@ -13,6 +14,8 @@ from src.frozen.fill import Filler
 from src.frozen.key import describe
 from src.frozen.store import Store
 from src.models.recognizer import Recognizer
+
+ROUNDING = {"16-true": "16-mixed", "bf16-true": "bf16-mixed"}  # trainer.precision → what leaves weights as they are
 
 
 def feature_data(
@@ -32,6 +35,20 @@ def feature_data(
         stores[phase] = Store(root, description, contents, shapes, views[phase])
     filler = Filler(clips, stores, recognizer.to(device), device, cfg.features.precision, rank, world)
     return FeatureData(filler)
+
+
+def check_precision(cfg: DictConfig) -> None:
+    """Refuse a training that rounds the backbone: features that are kept would not be those of its checkpoints.
+
+    Raises:
+        UsageError: names a precision that goes.
+    """
+    rounded = cfg.trainer.precision in ROUNDING and cfg.freeze.kind == "backbone" and cfg.features.cache
+    if rounded:
+        raise UsageError(
+            f"trainer.precision={cfg.trainer.precision}: it rounds the frozen backbone, whose features are kept as "
+            f"they were before; take trainer.precision={ROUNDING[cfg.trainer.precision]}, or features.cache=false"
+        )
 
 
 def features_root(cfg: DictConfig) -> Path:

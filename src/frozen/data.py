@@ -18,6 +18,7 @@ from src.frozen.store import Maps, Store
 from src.text import printable
 
 IN_MEMORY = 2 << 30  # bytes; features of a phase that take more are read again in every epoch
+PASSES = 3  # of computing what is missing or damaged, before the disk is to blame
 TEST_VIEWS = 64  # in one batch of testing
 
 
@@ -53,9 +54,10 @@ class Features(Dataset[Batch]):
         if position in self._memory:
             return self._memory[position]
         video = self.videos[position]
-        maps = self.store.load(video)
+        identity = self.store.identity(video)
+        maps = self.store.load(identity)
         if maps is None:
-            self.store.path(video).unlink(missing_ok=True)  # so that it is computed again
+            self.store.remove(identity)  # so that it is computed again
             raise DamagedFeaturesError(
                 f"{printable(video.path)}: its features are damaged or have gone; the same command computes them "
                 "again and goes on"
@@ -167,19 +169,29 @@ class FeatureData(pl.LightningDataModule):
         """
         total = Filled()
         waiting = list(phases)
-        while waiting:
+        for _ in range(PASSES):
             with Bar(console) as bar:
                 filled = self.filler.fill(waiting, bar)
             total.add(filled)
-            for phase in list(waiting):
-                store, unreadable = self.filler.stores[phase], filled.unreadable[phase]
-                draws = self.clips.draws if phase == "train" else None
-                self.phases[phase] = Features(self.videos[phase], store, unreadable, draws, self.clips.seed)
-                if self.phases[phase].read():
-                    waiting.remove(phase)
+            waiting = [phase for phase in waiting if not self._take(phase, filled.unreadable[phase])]
+            if not waiting:
+                break
+        else:
+            folder = self.filler.stores[waiting[0]].folder
+            raise DamagedFeaturesError(
+                f"{printable(folder)}: features are damaged as soon as they are written; look after the disk, or set "
+                "features.root to another folder"
+            )
         if total.clips:
             console.print(total.summary)
         return total
+
+    def _take(self, phase: str, unreadable: Mapping[int, str]) -> bool:
+        """Take in the features of a phase; whether all were sound."""
+        draws = self.clips.draws if phase == "train" else None
+        store, videos = self.filler.stores[phase], self.videos[phase]
+        self.phases[phase] = Features(videos, store, unreadable, draws, self.clips.seed)
+        return self.phases[phase].read()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an epoch takes one clip of each video."""

@@ -1,6 +1,7 @@
 """Features for other programs: safetensors files and a table of what stands in them, with a README beside them."""
 
 import csv
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from src.errors import UserError
 from src.frozen.data import FeatureData
 from src.frozen.store import Maps, as_tokens
 from src.models.weights import safetensors
-from src.text import first_line
+from src.text import first_line, printable
 
 LARGEST = 256 << 20  # bytes of a file
 INDEX = "index.csv"
@@ -50,6 +51,16 @@ class Chunk:
     rows: int = 0
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that is in use, before anything is computed for it.
+
+    Raises:
+        UserError: the folder exists and is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"features.export={printable(folder)}: there is something there; give a new folder")
+
+
 def export(data: FeatureData, folder: Path) -> int:
     """Write the features of all phases that have been filled into a new folder, whole or not at all.
 
@@ -59,14 +70,14 @@ def export(data: FeatureData, folder: Path) -> int:
     Raises:
         UserError: the folder exists and is not empty, or it cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"features.export={folder}: there is something there; give a new folder")
+    check_new(folder)
     try:
+        files.remove_leftovers(folder.parent, f".{glob.escape(folder.stem[:40])}.*")  # of a killed export to it
         with files.filling(folder) as target:
             number = _write_all(data, target)
     except OSError as error:
         raise UserError(
-            f"features.export={folder}: cannot be written ({first_line(error)}); nothing is left"
+            f"features.export={printable(folder)}: cannot be written ({first_line(error)}); nothing is left of it"
         ) from error
     return number
 
@@ -120,8 +131,14 @@ def _readme(data: FeatureData) -> str:
             shapes.append(f"- `{number}`: R × T × C = R × {time} × {channels}, one token per time step")
         else:
             shapes.append(f"- `{number}`: R × C × T × H × W = R × {channels} × {time} × {height} × {width}")
-    description = "\n".join(f"- {name}: {value}" for name, value in store.description.items())
-    return README.format(dtype=_name(store.dtype), shapes="\n".join(shapes), description=description)
+    descriptions = {phase: features.store.description for phase, features in data.phases.items()}
+    lines = []
+    for phase, description in descriptions.items():
+        for name, value in description.items():
+            common = all(other.get(name) == value for other in descriptions.values())
+            line = f"- {name}: {value}" if common else f"- {phase}, {name}: {value}"
+            lines += [] if line in lines else [line]
+    return README.format(dtype=_name(store.dtype), shapes="\n".join(shapes), description="\n".join(lines))
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -2,10 +2,13 @@
 
 Any number of processes may do this at once, on one list or on different ones: each video is claimed by a lock while
 it is worked on, and the lock of a process that has died is free again. What a video's features are does not depend on
-who computes them, nor on which other videos there are, so that a kill and a second start change nothing.
+who computes them, nor on which other videos there are, so that a kill and a second start change nothing. A video that
+is replaced while it is worked on is worked on again. One that fails half-way has no features at all (in testing on
+clips its views up to there count).
 """
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections import deque
@@ -18,7 +21,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from src import files
 from src.data.annotations import Video
 from src.data.datamodule import VideoData
 from src.data.dataset import Item, skippable
@@ -59,6 +61,8 @@ class Filled:
         self.clips += other.clips
         self.seconds += other.seconds
         self.in_network += other.in_network
+        for phase, reasons in other.unreadable.items():
+            self.unreadable[phase] |= reasons
 
     @property
     def summary(self) -> str:
@@ -91,12 +95,13 @@ class Filler:
         tasks = []
         filled = Filled()
         for phase in phases:
-            for index, video in enumerate(self.data.videos[phase]):
+            for position in range(len(self.data.videos[phase])):
+                task = Task(phase, position)
                 try:
-                    if not self.stores[phase].has(video):
-                        tasks.append(Task(phase, index))
+                    if not self._has(task):
+                        tasks.append(task)
                 except UnreadableVideoError as error:
-                    self._refuse(Task(phase, index), error, filled)
+                    self._refuse(task, error, filled)
         first = self.rank * len(tasks) // self.world
         return tasks[first:] + tasks[:first], filled
 
@@ -106,17 +111,24 @@ class Filler:
         Raises:
             UserError: a video cannot be read (data.on_error=raise), the disk is full.
         """
+        for phase in phases:
+            self.stores[phase].remove_leftovers()
         tasks, filled = self.missing(phases)
         start = time.perf_counter()
         if tasks:
             self._announce(tasks, bar)
-            for folder in {self.stores[task.phase].folder for task in tasks}:
-                files.remove_leftovers(folder)
             bar.start(len(tasks))
+            told = False
             while tasks:
                 done = self._round(tasks, filled, bar)
-                tasks = [task for task in tasks if task not in done and not self._has(task)]
+                waiting = [task for task in tasks if task not in done and not self._has(task)]
+                for _ in range(len(tasks) - len(done) - len(waiting)):
+                    bar.advance(0)  # done by others
+                tasks = waiting
                 if tasks and not done:
+                    if not told:
+                        bar.console.print(f"features: waiting for another process, which computes {len(tasks)} videos")
+                    told = True
                     time.sleep(WAIT_S)
         filled.seconds = time.perf_counter() - start
         return filled
@@ -132,38 +144,46 @@ class Filler:
 
     def _round(self, tasks: list[Task], filled: Filled, bar: Bar) -> set[Task]:
         """Compute those that no other process is computing; gives back which."""
+        done: set[Task] = set()
         with Claims(tasks, self.stores, self.data.videos) as claims:
+            own = iter(claims)
+            first = next(own, None)
+            if first is None:  # nothing to start workers for
+                return done
             loader = Loader(
                 Decoding(self.data),
                 batch_size=None,
-                sampler=claims,
+                sampler=itertools.chain([first], own),
                 collate_fn=packed,
                 **worker_options(min(self.data.workers, len(tasks)), self.data.seed) | {"persistent_workers": False},
             )
-            done = set()
             for clips in loader:
                 task = claims.taken.popleft()
-                self._complete(task, clips, filled, bar)
+                if self._complete(task, claims.identity(task), clips, filled, bar):
+                    done.add(task)
                 claims.release(task)
-                done.add(task)
         return done
 
-    def _complete(self, task: Task, clips: Any, filled: Filled, bar: Bar) -> None:
-        video = self.data.videos[task.phase][task.position]
+    def _complete(self, task: Task, identity: str, clips: Any, filled: Filled, bar: Bar) -> bool:
+        """Features of one video; False where it has changed since it was claimed."""
+        video, store = self.data.videos[task.phase][task.position], self.stores[task.phase]
         try:
-            if clips["unreadable"]:
-                raise UnreadableVideoError(video.path, clips["unreadable"][0])
+            if clips["error"]:
+                raise clips["error"][0]
             portions = self._portions(video) if clips["long"] else iter([clips["clip"]])
             maps, number = self._compute(portions, filled)
-        except UnreadableVideoError as error:
+            if store.identity(video) != identity:
+                return False
+        except UserError as error:
             self._refuse(task, error, filled)
             bar.advance(0, error)
-            return
-        self.stores[task.phase].save(video, maps)
+            return True
+        store.save(identity, maps)
         filled.clips += number
         bar.advance(number)
+        return True
 
-    def _refuse(self, task: Task, error: UnreadableVideoError, filled: Filled) -> None:
+    def _refuse(self, task: Task, error: UserError, filled: Filled) -> None:
         if self.data.on_error == "raise":
             raise skippable(error)
         filled.unreadable[task.phase][task.position] = str(error)
@@ -194,7 +214,8 @@ class Filler:
         return [one.float().cpu() for one in maps]
 
     def _has(self, task: Task) -> bool:
-        return self.stores[task.phase].has(self.data.videos[task.phase][task.position])
+        store = self.stores[task.phase]
+        return store.has(store.identity(self.data.videos[task.phase][task.position]))
 
 
 class Claims(Sampler[Task]):
@@ -208,22 +229,26 @@ class Claims(Sampler[Task]):
     ) -> None:
         self.tasks, self.stores, self.videos = tasks, stores, videos
         self.taken: deque[Task] = deque()
-        self._held: dict[Task, contextlib.ExitStack] = {}
+        self._held: dict[Task, tuple[str, contextlib.ExitStack]] = {}
 
     def __iter__(self) -> Iterator[Task]:
         for task in self.tasks:
-            store, video = self.stores[task.phase], self.videos[task.phase][task.position]
+            store = self.stores[task.phase]
+            identity = store.identity(self.videos[task.phase][task.position])
             with contextlib.ExitStack() as stack:
-                if stack.enter_context(store.claim(video)) and not store.has(video):
-                    self._held[task] = stack.pop_all()
+                if stack.enter_context(store.claim(identity)) and not store.has(identity):
+                    self._held[task] = identity, stack.pop_all()
             if task in self._held:
                 self.taken.append(task)
                 yield task
 
+    def identity(self, task: Task) -> str:
+        """Of the task's video, from before its clips were decoded."""
+        return self._held[task][0]
+
     def release(self, task: Task) -> None:
         """Let go of a task that is done, or given up."""
-        self.stores[task.phase].lock(self.videos[task.phase][task.position]).unlink(missing_ok=True)
-        self._held.pop(task).close()
+        self._held.pop(task)[1].close()
 
     def __enter__(self) -> "Claims":
         return self
@@ -234,7 +259,7 @@ class Claims(Sampler[Task]):
 
 
 class Decoding(Dataset[dict[str, Any]]):
-    """The clips of a task: `clip` V, C, T, H, W; or why there are none (`unreadable`); or that there are too many."""
+    """The clips of a task: `clip` V, C, T, H, W; or what is wrong (`error`); or that there are too many (`long`)."""
 
     def __init__(self, data: VideoData) -> None:
         self.draws = data.phase_clips(data.videos["train"], train=True)
@@ -245,13 +270,12 @@ class Decoding(Dataset[dict[str, Any]]):
         parts: list[Tensor] = []
         for item in self._items(task):
             if item.error is not None:
-                reason = item.error.reason if isinstance(item.error, UnreadableVideoError) else str(item.error)
-                return {"unreadable": [reason], "long": []}
+                return {"error": [item.error], "long": []}
             assert item.clip is not None
             parts.append(item.clip)
             if len(parts) > PORTIONS:
-                return {"unreadable": [], "long": [True]}
-        return {"clip": torch.cat(parts), "unreadable": [], "long": []}
+                return {"error": [], "long": [True]}
+        return {"clip": torch.cat(parts), "error": [], "long": []}
 
     def _items(self, task: Task) -> Iterator[Item]:
         if task.phase == "test":

@@ -16,9 +16,12 @@ BEHIND = "reduction."  # tensors of the backbone that stand behind the trunk
 def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any]]:
     """Phase (train, val, test) → all that its features depend on, beside the videos."""
     config: Any = OmegaConf.to_container(cfg, resolve=True)
+    backbone = {
+        name: value for name, value in config["model"]["backbone"].items() if name not in recognizer.backbone.behind
+    }
     common = {
         "version": VERSION,
-        "backbone": config["model"]["backbone"],
+        "backbone": backbone,
         "weights": digest_of_trunk(recognizer),
         "mean": config["model"]["mean"],
         "std": config["model"]["std"],

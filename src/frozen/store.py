@@ -4,15 +4,19 @@
     <root>/<key>/ab/<30 digits>.safetensors
         "0", "1", …      for each pathway the features of the video's V views:
                          tokens (V, T, C) or maps (V, C, T, H, W), float32 or float16
-        metadata         video: SHA-256 of the video; checksum: SHA-256 of the tensors
+        metadata         features, video: the names of the folder and of the file; checksum: SHA-256 of the tensors
+    <root>/<key>/ab/.<30 digits>.lock  while a process computes them
 
-A shard is written under a temporary name and renamed. One that is cut off, changed or of another shape counts as
-missing and is computed again; so does that of a video which has changed, because its name follows from the content.
+A shard is written under a temporary name and renamed. One that is cut off, changed, of another shape or another's
+counts as missing and is computed again; so does that of a video which has changed: the name of its file follows from
+the video's content, its name, and the number of frames that an inventory or a list of videos gives it.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,9 @@ from src.errors import UserError
 from src.frozen.contents import Contents
 from src.frozen.key import key
 from src.models.weights import safetensors
-from src.text import first_line
+from src.text import first_line, printable
 
+DESCRIPTION = "description.json"
 Maps = list[Tensor]  # for each pathway V, C, T, H, W; of tokens H and W are 1
 
 
@@ -53,6 +58,7 @@ class Store:
         self.shapes = [tuple(shape) for shape in shapes]
         self.views = views
         self.tokens = description["keep"] == "tokens"
+        self._described = False
         self.dtype = {"float32": torch.float32, "float16": torch.float16}[description["dtype"]]
 
     @property
@@ -60,64 +66,106 @@ class Store:
         """Of one view on disk."""
         return sum(torch.Size(shape).numel() for shape in self.shapes) * self.dtype.itemsize
 
-    def path(self, video: Video) -> Path:
-        """Where the features of a video are kept.
+    def identity(self, video: Video) -> str:
+        """32 hex digits of all of a video that its features depend on.
 
         Raises:
             UnreadableVideoError: the video is not there.
         """
-        identity = f"{self.contents.sha256(video)} {video.name}"
-        name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        return self.folder / name[:2] / f"{name[2:]}.safetensors"
+        what = f"{self.contents.sha256(video)} {video.frames} {video.in_order} {video.name}"
+        return hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
-    def has(self, video: Video) -> bool:
+    def path(self, identity: str) -> Path:
+        """Where the features of a video are kept."""
+        return self.folder / identity[:2] / f"{identity[2:]}.safetensors"
+
+    def has(self, identity: str) -> bool:
         """Whether there is a shard, sound or not."""
-        return self.path(video).is_file()
+        return self.path(identity).is_file()
 
-    def load(self, video: Video) -> Maps | None:
+    def load(self, identity: str) -> Maps | None:
         """The features of a video's views; None where they are missing or damaged."""
-        path = self.path(video)
         try:
-            tensors, about = safetensors.read_with_metadata(path)
+            tensors, about = safetensors.read_with_metadata(self.path(identity))
         except (OSError, UserError):
             return None
         maps = [tensors[name] for name in sorted(tensors)]
-        if about != self._about(video, maps) or not self._fits(maps):
+        if about != self._about(identity, maps) or not self._fits(maps):
             return None
         return [as_map(one) for one in maps] if self.tokens else maps
 
-    def save(self, video: Video, maps: Maps) -> None:
+    def save(self, identity: str, maps: Maps) -> None:
         """Keep the features of a video, whole or not at all.
 
         Raises:
-            UserError: the disk is full or read-only.
+            UserError: the disk is full or read-only; a number is too large for float16.
         """
         kept = [as_tokens(one) for one in maps] if self.tokens else list(maps)
         kept = [one.to(self.dtype).contiguous() for one in kept]
-        try:
-            if not (self.folder / "description.json").is_file():
-                files.write_json(self.folder / "description.json", self.description)
-            tensors = {str(number): one for number, one in enumerate(kept)}
-            with files.replacing(self.path(video)) as temporary:
-                safetensors.write(temporary, tensors, self._about(video, kept))
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
+        if not all(bool(one.isfinite().all()) for one in kept):
+            raise UserError(
+                f"{self.folder}: features are not finite, or too large for features.dtype={self.description['dtype']}; "
+                "take features.dtype=float32 features.precision=32-true, or look at the weights"
+            )
+        with unwritable(self.folder):
+            self._describe()
+            with files.replacing(self.path(identity)) as temporary:
+                tensors = {str(number): one for number, one in enumerate(kept)}
+                safetensors.write(temporary, tensors, self._about(identity, kept))
 
-    def claim(self, video: Video) -> AbstractContextManager[bool]:
-        """A lock that one process at a time holds while it computes the features of a video."""
-        return files.locked(self.lock(video), patience=0)
+    def remove(self, identity: str) -> None:
+        """Make room for features that are computed again.
 
-    def lock(self, video: Video) -> Path:
-        """The file of that lock."""
-        path = self.path(video)
-        return path.with_name(f".{path.stem}.lock")
+        Raises:
+            UserError: the folder is read-only.
+        """
+        with unwritable(self.folder):
+            self.path(identity).unlink(missing_ok=True)
 
-    def _about(self, video: Video, kept: Maps) -> dict[str, str]:
+    @contextmanager
+    def claim(self, identity: str) -> Iterator[bool]:
+        """Within the block no other process computes the features of this video; False where one is at it now.
+
+        What a process that was killed meanwhile has left of it is removed.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        path = self.path(identity)
+        lock = path.with_name(f".{path.stem}.lock")
+        with unwritable(self.folder), files.locked(lock, patience=0) as taken:
+            if taken:
+                for leftover in path.parent.glob(f".{path.stem}.*{files.UNFINISHED}{path.suffix}"):
+                    leftover.unlink(missing_ok=True)
+            try:
+                yield taken
+            finally:
+                if taken:
+                    lock.unlink(missing_ok=True)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes have left; a lock tells it from what others are writing, on any machine."""
+        with contextlib.suppress(UserError):  # a read-only folder is good enough to read
+            for path in self.folder.glob("*/.*"):
+                with self.claim(path.parent.name + path.name.split(".")[1]):
+                    pass
+            files.remove_leftovers(self.folder, f".{Path(DESCRIPTION).stem}.*")
+
+    def _describe(self) -> None:
+        """Write down what these features depend on, for people: nothing reads it."""
+        path = self.folder / DESCRIPTION
+        if not self._described:
+            text = json.dumps(self.description, indent=2) + "\n"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                files.write_text(path, text)
+        self._described = True
+
+    def _about(self, identity: str, kept: Maps) -> dict[str, str]:
         digest = hashlib.sha256()
         for one in kept:
             digest.update(f"{one.dtype} {tuple(one.shape)}".encode())
             digest.update(one.numpy().data)
-        return {"video": self.contents.sha256(video), "checksum": digest.hexdigest()}
+        return {"features": self.folder.name, "video": identity, "checksum": digest.hexdigest()}
 
     def _fits(self, kept: Maps) -> bool:
         """Whether shards have the shapes and the type that they must have."""
@@ -143,9 +191,18 @@ def as_map(tokens: Tensor) -> Tensor:
     return tokens.transpose(1, 2)[..., None, None]  # V, T, C → V, C, T → V, C, T, 1, 1
 
 
-def unwritable(folder: Path, error: OSError) -> UserError:
-    """What to say where features cannot be written."""
-    return UserError(
-        f"{folder}: features cannot be written ({first_line(error)}); what is there is kept: make room, or set "
-        "features.root to another folder, features.dtype=float16 takes half the room, features.cache=false none"
-    )
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """Within the block an error of the disk is one line about this folder of features.
+
+    Raises:
+        UserError: says what can be done.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise UserError(
+            f"{printable(where)}: features cannot be written ({first_line(error)}); what is there is kept: make room "
+            "or check the permissions, or set features.root to another folder; features.dtype=float16 takes half of it"
+        ) from error

@@ -31,7 +31,7 @@ from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.data.handover import worker_errors_named
 from src.errors import UserError
-from src.frozen.build import feature_data
+from src.frozen.build import check_precision, feature_data
 from src.frozen.data import FeatureData
 from src.models import weights
 from src.models.weights import download
@@ -128,6 +128,7 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
 
     initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
     """
+    check_precision(cfg)
     measure_network(cfg, num_classes=2)  # an impossible network, or recipe, is refused before data is touched
     check_recipe(cfg)
     file = download.obtain(cfg.weights) if initial_weights else None
@@ -136,6 +137,8 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     module = recognition(cfg, data.lists.classes, data)
     if file is not None:
         log.info("%s: %s", file.name, weights.load(module.recognizer, file).summary)
+    elif initial_weights and cfg.freeze.kind != "none":
+        log.warning("freeze=%s with weights=none: what is frozen are random weights", cfg.freeze.kind)
     if cfg.model.channels_last:
         module.recognizer.channels_last()
     return module, data

@@ -30,6 +30,7 @@ class Bert(Head):
     """
 
     has_attention = True
+    reads_maps = False
 
     def __init__(
         self,
