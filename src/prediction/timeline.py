@@ -69,7 +69,7 @@ def save(
     edges = np.array([points[0].start, *(point.end for point in points)])
     for place, label in enumerate(labels):
         colour = COLOURS[place % len(COLOURS)]
-        above.stairs(shares[:, label], edges, color=colour, linewidth=1.4)
+        above.stairs(shares[:, label], edges, baseline=None, color=colour, linewidth=1.4)
         bars = [(one.start, one.end - one.start) for one in segments if one.label == label]
         below.broken_barh(bars, (place - 0.35, 0.7), color=colour)
     above.axhline(threshold, color="#999999", linewidth=0.8, linestyle=":")
