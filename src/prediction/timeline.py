@@ -90,11 +90,14 @@ def save(
 
 
 def _chosen(shares: NDArray[np.float32], segments: Sequence[Segment]) -> list[int]:
-    """At most SHOWN classes: those with the longest segments, then those with the highest peaks."""
+    """At most SHOWN classes: those with the longest segments, as they begin, then those with the highest peaks."""
     length: dict[int, float] = {}
+    first: dict[int, float] = {}
     for one in segments:
         length[one.label] = length.get(one.label, 0.0) + one.end - one.start
-    longest = sorted(length, key=lambda label: -length[label])
+        first.setdefault(one.label, one.start)
+    longest = sorted(length, key=lambda label: -length[label])[:SHOWN]
+    longest.sort(key=lambda label: first[label])
     highest = np.argsort(-shares.max(0), kind="stable").tolist()
     return list(dict.fromkeys([*longest, *highest]))[: min(SHOWN, shares.shape[1])]
 

@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_scores_that_are_not_finite_are_a_problem(opened: Network, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_that_are_not_finite(opened: Network, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened.recognizer, "forward", lambda clip: torch.full((len(clip), 3), torch.nan))
     answers = many.ask(opened, [str(folder / "a.mp4")])
     assert "not finite" in answers.problems[0]

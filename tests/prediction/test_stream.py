@@ -33,7 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         if not self.path.startswith("/a.ts"):
             self.send_error(404)
             return
@@ -86,9 +86,7 @@ def test_each_window_is_answered(checkpoint: Path, server: Server, tmp_path: Pat
     assert {path.suffix for path in (tmp_path / "o").iterdir()} == {".csv", ".png"}
 
 
-def test_what_is_not_there_is_one_line_without_the_password(
-    checkpoint: Path, server: Server, capsys: Capture
-) -> None:
+def test_what_is_not_there_is_one_line_without_the_password(checkpoint: Path, server: Server, capsys: Capture) -> None:
     address = server.address.replace("http://", "http://me:secret@").replace("a.ts", "none")
     assert look(f"checkpoint={checkpoint}", f"video={address}") == 1
     (line,) = capsys.readouterr().err.splitlines()
