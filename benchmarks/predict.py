@@ -71,6 +71,7 @@ def measure(model: str, clips: int) -> dict[str, Any]:
 def main() -> None:
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
     values: dict[str, Any] = {"machine": machine("torch", "av", "decord"), "threads": torch.get_num_threads()}
+    values["target"] = TARGET
     values["models"] = {}
     rows = []
     for model in MODELS:
@@ -80,9 +81,12 @@ def main() -> None:
         speed = count / sum(wall["predict"])
         ratios = [f"{found['ratio']:.2f}", f"{found['processor_ratio']:.2f}"]
         rows.append([model, str(count), f"{own:.0f}", f"{whole:.0f}", *ratios, f"{speed:.2f}"])
-        print(rows[-1], flush=True)
-    values["target"] = TARGET
-    values["met"] = {model: found["ratio"] < TARGET for model, found in values["models"].items()}
+        values["met"] = {model: found["ratio"] < TARGET for model, found in values["models"].items()}
+        save_rows(rows, values)  # after each, since all take an hour
+
+
+def save_rows(rows: list[list[str]], values: dict[str, Any]) -> None:
+    """Write what has been measured so far."""
     save(
         "predict",
         "Predicting short clips beside the network alone",
