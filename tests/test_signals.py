@@ -227,3 +227,21 @@ def test_the_server_of_workers_never_sees_a_signal() -> None:
     assert answers == "[('four', 4)]"
     both = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM))
     assert int(blocked, 16) & both == both
+
+
+TWICE = """
+import os, signal, time
+from src.command_line.options import finish, start_command
+start_command(lambda: "")
+import atexit
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # while libraries tidy up
+def work():
+    print("now", flush=True)
+    time.sleep(600)
+finish(work)
+"""
+
+
+def test_ctrl_c_twice_is_one_line() -> None:
+    expected = "stopped by SIGINT; the same command continues from here\n"
+    assert ended(TWICE, signal.SIGINT) == (130, "", expected)
