@@ -98,8 +98,11 @@ def test_a_randomised_network_gives_another_map(clip: Tensor, head: object) -> N
         for parameter in module.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
         other = explanation.explain(made, clip, 1)
-        likeness = np.corrcoef(whole.maps[0].ravel(), other.maps[0].ravel())[0, 1]
-        assert likeness < 0.9
+        before, after = whole.maps[0].ravel(), other.maps[0].ravel()
+        if before.std() and after.std():
+            assert np.corrcoef(before, after)[0, 1] < 0.9
+        else:  # nothing speaks for the class in one of them
+            assert not np.array_equal(before, after)
         assert not np.allclose(whole.drops[0], other.drops[0], atol=1e-3)
         whole = other
 

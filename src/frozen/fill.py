@@ -111,8 +111,7 @@ class Filler:
         Raises:
             UserError: a video cannot be read (data.on_error=raise), the disk is full.
         """
-        for phase in phases:
-            self.stores[phase].remove_leftovers()
+        self._remove_leftovers(phases)
         tasks, filled = self.missing(phases)
         start = time.perf_counter()
         if tasks:
@@ -130,8 +129,13 @@ class Filler:
                         bar.console.print(f"features: waiting for another process, which computes {len(tasks)} videos")
                     told = True
                     time.sleep(WAIT_S)
+            self._remove_leftovers(phases)  # of others that were killed meanwhile
         filled.seconds = time.perf_counter() - start
         return filled
+
+    def _remove_leftovers(self, phases: Sequence[str]) -> None:
+        for phase in phases:
+            self.stores[phase].remove_leftovers()
 
     def _announce(self, tasks: Sequence[Task], bar: Bar) -> None:
         """Say what is to come, and refuse to begin where the disk cannot hold it."""
