@@ -195,7 +195,7 @@ def _usage(about: Exported, files: Sequence[str]) -> str:
     file = known[0] if known else "network.safetensors"
     lines = ["```bash", f"python -m src.predict run={file} video=clip.mp4", "```", ""]
     lines += [
-        "The command is of the project that trained it (commit above). A file in ONNX runs without it: its input `clip`",
-        "is uint8 as above, RGB, not normalised; its metadata hold `classes` and `clip`.",
+        "The command is of the project that trained it (commit above). A file in ONNX runs without it: its input",
+        "`clip` is uint8 as above, RGB, not normalised; its metadata hold `classes` and `clip`.",
     ]
     return "\n".join([*lines, ""])
