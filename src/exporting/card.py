@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import UserError
-from src.exporting.export import UNSTATED
+from src.exporting.targets import UNSTATED
 from src.prediction.exported import Exported
 from src.reports import order
 from src.reports.order import OrderRow
