@@ -157,6 +157,11 @@ def test_what_the_hub_refuses_is_one_line(
     assert list(run.exports.glob("*unfinished*")) == []
 
 
+def test_a_network_is_named_once(run: RunFolder) -> None:
+    with pytest.raises(UserError, match="leave run="):
+        opened("hub=me/jumps", f"run={run}")
+
+
 def test_nothing_else_can_be_uploaded(run: RunFolder) -> None:
     pytest.importorskip("huggingface_hub")
     with pytest.raises(ValueError, match="only"):

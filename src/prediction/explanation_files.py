@@ -127,12 +127,13 @@ def side_by_side(found: Explanation, frames: Frames, overlays: Sequence[Frames])
 
 
 def _strip(drop: Numbers, width: int, length: int) -> Frames:
-    """Bars of drops (t,) as pictures (T, height, width, 3): the bar of the moment is bright."""
+    """Bars of drops (t,) as pictures (T, height, width, 3): the moment's place and bar are bright."""
     height = 48
     largest = max(float(np.abs(drop).max()), 1e-12)
     pictures = np.full((length, height, width, 3), 24, np.uint8)
     for index in range(length):
         now = index * len(drop) // length
+        pictures[index, :, now * width // len(drop) : (now + 1) * width // len(drop)] = 72
         for step, value in enumerate(drop.tolist()):
             left, right = step * width // len(drop) + 1, (step + 1) * width // len(drop) - 1
             size = round((height // 2 - 2) * value / largest)
