@@ -21,8 +21,9 @@ $(READY): requirements.lock
 demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (4 min)
 	$(BIN)/python -m src.demo
 
+# Two processes, each on one thread; the tests of a file stay together, because they share what they have made.
 test: $(READY) ## the tests (at most 12 min on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the tests that take longer: every golden network at full size
 	$(BIN)/python -m pytest -m slow --timeout 1800

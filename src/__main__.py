@@ -6,6 +6,7 @@ COMMANDS = {
     "predict": "name the classes that a network sees in videos and streams, and when",
     "export": "write a network to a file for other programs, and a page about it",
     "prepare": "unpack and check a downloaded data set, decode every video once, make optical flow",
+    "features": "compute the features of a frozen backbone ahead of training, or write them for other programs",
     "sweep": "list the sweeps that have been started, and where each of their runs stands",
     "report": "tables, charts and comparisons of finished runs",
     "complexity": "parameters and operations of any configuration, and of the paper's tables",

@@ -11,7 +11,8 @@ class Batch(TypedDict):
     A view is one clip in one crop; `clip` is what the network sees before normalisation.
     """
 
-    clip: Tensor  # N, V, C, T, H, W uint8
+    clip: NotRequired[Tensor]  # N, V, C, T, H, W uint8
+    maps: NotRequired[list[Tensor]]  # in its place: what the trunk makes of it, for each pathway N, V, Ci, Ti, Hi, Wi
     label: Tensor  # N int64; IGNORE where no frame could be read
     video_id: Tensor  # N int64: position in the phase's list of videos
     unreadable: NotRequired[list[str]]  # one message for each video that was left out (data.on_error=skip)

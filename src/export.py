@@ -84,7 +84,7 @@ def export(arguments: Arguments) -> None:
 def run_folder(arguments: Arguments) -> RunFolder | None:
     """The run that is exported; None for a file or published weights."""
     run = arguments.values["run"]
-    return None if not run or Path(run).expanduser().is_file() else find_run(run)
+    return None if not run or files.home_expanded(run).is_file() else find_run(run)
 
 
 def target(arguments: Arguments, run: RunFolder | None, name: str) -> Path:

@@ -47,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.filename is None or prefix in str(error.filename):  # a full disk has no name, a temporary one is none
-            error.filename = str(path)
+            # A new one, because the names in PyAV's errors cannot be changed.
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     finally:
         if temporary is not None:
@@ -86,9 +87,9 @@ def _prefix(path: Path) -> str:
     return f".{path.stem[:40]}.{os.getpid()}."
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
     """Remove temporary files and folders below `folder` whose process no longer exists on this machine."""
-    for path in sorted(folder.rglob(".*")):
+    for path in sorted(folder.glob(pattern)):
         match = LEFTOVER.fullmatch(path.name)
         if not match or path.is_symlink() or process_exists(int(match[1])):
             continue
@@ -147,21 +148,31 @@ def sha256(*paths: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
     """Hold an exclusive lock on the file `path` (created if needed); yields False where another process holds it.
 
-    The kernel releases the lock when the process dies, however it dies.
+    patience: seconds to wait for it.
+
+    The kernel releases the lock when the process dies, however it dies. Who holds it may remove the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        yield _take(handle)
+        yield _take(handle, patience) and _is_at(handle, path)
     finally:
         os.close(handle)
 
 
-def _take(handle: int) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at `path`: a lock on one that was removed keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(handle: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,6 +226,11 @@ def safe_path(name: str) -> Path:
     return Path(*safe)
 
 
+def home_expanded(path: str | int) -> Path:
+    """A path as somebody typed it, with `~` for their home; that of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(str(path)))  # noqa: PTH111 - Path's own raises for unknown users
+
+
 def leaves(name: str) -> bool:
     """Whether a path from outside may leave the folder it is joined to."""
     return name.startswith("/") or ".." in name.split("/")
@@ -232,6 +248,12 @@ def shorten_temporary_folder() -> None:
         if os.access(folder, os.W_OK | os.X_OK):
             os.environ["TMPDIR"] = tempfile.tempdir = folder
             return
+
+
+def cache(what: str) -> Path:
+    """Where this program keeps what can be made again: $XDG_CACHE_HOME/late-temporal, by default under ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return home_expanded(root) / "late-temporal" / what
 
 
 def _umask() -> int:

@@ -4,7 +4,7 @@ Defaults are in `conf/`; this module says what may replace them. An option defin
 another run (src/runs/identity.py); the others say where, how fast or how loudly the same run is made. A test lists
 `conf/` and asks that every option is declared here.
 
-Arguments of components (`model.backbone.…`, `pooling.head.…`, `optim.optimizer.…`) are checked by their constructors.
+Arguments of components that conf/ does not have (`+optim.optimizer.betas=…`) are checked by their constructors.
 """
 
 import difflib
@@ -17,6 +17,8 @@ from typing import Any
 
 from src.errors import UsageError
 from src.text import listed, printable
+
+MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def typed(value: Any) -> str:
 
 
 def whole(lowest: int, highest: int | None = None) -> Values:
-    """Whole numbers of a range."""
-    top = math.inf if highest is None else highest
-    what = f"a whole number from {lowest} up" if highest is None else f"a whole number from {lowest} to {highest}"
+    """Whole numbers of a range, which ends where nobody means the number any more if nothing else ends it."""
+    top = MOST if highest is None else highest
+    what = f"a whole number from {lowest} to {top}"
     return Values(what, lambda v: type(v) is int and lowest <= v <= top, max(lowest, min(1, top)))
 
 
@@ -124,7 +126,16 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_static_grap
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 SET_BY_LOOP = ("callbacks", "logger", "plugins", "default_root_dir", "enable_model_summary", "use_distributed_sampler")
 SHARE = Values("a number above 0 and below 1", lambda v: type(v) is float and 0 < v < 1, 0.1)
-DEVICES = Values("a number of devices, or auto", lambda v: v in ("auto", -1, "-1") or (type(v) is int and v > 0), 1)
+SEED = whole(0, 2**32 - 1)
+WORKERS = whole(0, 1024)  # more would stop a machine before they start
+DEVICES = either(whole(1, 1024), one_of("auto", -1, "-1"))
+MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class")
+SIZES = many(whole(1))
+BACKBONE_NUMBERS = (
+    *("in_channels", "stem_width", "cardinality", "width", "fast_stride", "alpha", "beta_inverse"),
+    *("lateral_ratio", "lateral_time"),
+)
+BRANCHES = many(whole(1), 6)  # widths of an Inception module
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ class Option:
 
 
 EFFECT = {  # another value, another run
-    "seed": whole(0, 2**32 - 1),
+    "seed": SEED,
     "early_stopping": optional(whole(1)),
     "on_divergence": one_of("stop", "continue"),
     "test.enabled": FLAG,
@@ -159,10 +170,28 @@ EFFECT = {  # another value, another run
     "model.mean": many(number(-math.inf)),
     "model.std": many(number(0)),
     "model.backbone.*": ANYTHING,
+    "model.backbone.reduction": one_of("none", "frmb", "frab"),
+    "model.backbone.fusion": one_of("late", "early"),
+    "model.backbone.norm_eps": number(0),
+    "model.backbone.norm_momentum": number(0, 1),
+    **{f"model.backbone.{name}": whole(1) for name in BACKBONE_NUMBERS},
+    **{f"model.backbone.{name}": SIZES for name in ("blocks", "widths", "kernels", "strides", "stem")},
+    "model.backbone.reduced_channels": either(whole(1), SIZES),  # one, or one for each pathway
+    "model.backbone.stages": many(many(BRANCHES)),
+    "model.backbone.reduced": BRANCHES,
     "pooling.name": TEXT,
     "pooling.fusion": one_of("late", "early"),
     "pooling.dropout": RATE,
     "pooling.head.*": ANYTHING,
+    "pooling.head.layers": whole(1),
+    "pooling.head.heads": whole(1),
+    "pooling.head.hidden": optional(whole(1)),
+    "pooling.head.inner": optional(whole(1)),
+    "pooling.head.cls_token": one_of("learned", "pooled"),
+    "pooling.head.mask_rate": RATE,
+    "pooling.head.*dropout": RATE,
+    "pooling.head.init_std": optional(number(0)),
+    "pooling.head.normalize_tokens": FLAG,
     "reduction.kind": one_of("none", "frmb", "frab"),
     "weights.kind": one_of(None, "published", "file"),
     "weights.path": PATH,
@@ -175,10 +204,16 @@ EFFECT = {  # another value, another run
     "recipe.batch_size": whole(1),
     "optim.name": TEXT,
     "optim.optimizer.lr": number(0),
+    "optim.optimizer.weight_decay": number(0, closed=True),
+    "optim.optimizer.momentum": RATE,
     "optim.optimizer.*": ANYTHING,
     "schedule.name": TEXT,
-    "schedule.monitor": optional(TEXT),
+    "schedule.monitor": optional(one_of(*MEASURED)),
     "schedule.scheduler": optional(ANYTHING),
+    "schedule.scheduler.T_max": whole(1),
+    "schedule.scheduler.mode": one_of("min", "max"),
+    "schedule.scheduler.patience": whole(0),
+    "schedule.scheduler.factor": SHARE,
     "schedule.scheduler.*": ANYTHING,
     "trainer.devices": DEVICES,
     "trainer.num_nodes": whole(1),
@@ -204,14 +239,14 @@ EFFECT = {  # another value, another run
     "data.flow": NAME,
     "data.flip": FLAG,
     "data.scales": many(number(0, 1)),
-    "data.set_seed": whole(0),
+    "data.set_seed": SEED,
     "data.train": whole(1),
     "data.val": whole(1),
     "data.test": whole(1),
     "data.frames": whole(1),
     "data.size": whole(1),
     "data.test_fraction": SHARE,
-    "data.split_seed": whole(0),
+    "data.split_seed": SEED,
     "data.allow_missing": FLAG,
     "data.lists.*": ANYTHING,
 }
@@ -223,6 +258,7 @@ ADDED = {  # later: values, and the one that means what runs did before
     "features.clips": (whole(1), 4),
     "features.dtype": (one_of("float32", "float16"), "float32"),
     "features.precision": (one_of("32-true", "bf16-mixed", "16-mixed"), "32-true"),
+    "optim.optimizer.fused": (FLAG, True),
 }
 
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
@@ -251,6 +287,8 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "features.root": optional(PATH),
     "weights.source.url": optional(TEXT),
     "weights.source.how": TEXT,
+    "weights.source.package": optional(TEXT),
+    "weights.source.fallback": optional(NAME),
     "pooling.input": one_of("full", "reduced"),
     "recipe.lr.*": number(0),
     "recipe.dropout.*": RATE,
@@ -265,7 +303,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "trainer.num_sanity_val_steps": whole(0),
     "data.root": optional(PATH),
     "data.decoder": one_of("decord", "pyav"),
-    "data.workers": whole(0),
+    "data.workers": WORKERS,
     "data.allow_overlap": FLAG,
     "data.check_counts": FLAG,
     "data.csv": optional(PATH),
@@ -277,11 +315,12 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.own_lists": FLAG,
 }
 
-OF_PREPARE = {  # of src.prepare, which makes no run
+OF_PREPARE = {  # of src.prepare and src.features, which make no run
     "archives": optional(PATH),
     "workers": optional(whole(1)),
     "limit_s": number(0),
     "retry_bad": FLAG,
+    "features.export": optional(PATH),  # of src.features
     "flow.method": optional(NAME),
     "flow.algorithm": one_of("tvl1", "dis"),
     "flow.settings.*": ANYTHING,

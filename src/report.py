@@ -50,7 +50,7 @@ def report(arguments: Arguments) -> int:
         print(printable(reason), file=sys.stderr)
     if not chosen:
         raise UserError("nothing can be reported; see above")
-    out = Path(arguments.values["out"]).expanduser() if arguments.values["out"] else None
+    out = files.home_expanded(arguments.values["out"]) if arguments.values["out"] else None
     if out is not None and len(chosen) > 1:
         titles = ", ".join(source.name for source in chosen)
         raise UsageError(f"out={out} takes one report, and these are {len(chosen)}: {titles}; name one")

@@ -50,6 +50,8 @@ class Scores:
             if not path.is_file():
                 raise FileNotFoundError
             with zipfile.ZipFile(path) as archive:
+                if len(set(archive.namelist())) < len(archive.namelist()):
+                    raise ValueError("an array is in it twice")
                 return cls._checked({name: _read_array(archive, name) for name in ARRAYS})
         except FileNotFoundError:
             raise UserError(f"{path}: no score file here; a run writes it when its test phase ends") from None
@@ -75,6 +77,8 @@ class Scores:
         labels = arrays["labels"]
         if count and not (labels.min() >= 0 and labels.max() < width):
             raise ValueError("a label is not one of the classes")
+        if count and arrays["views"].min() < 1:
+            raise ValueError("a video has less than one view")
         videos = [str(name) for name in arrays["videos"]]
         if len(set(videos)) < count:
             raise ValueError("a video has two rows")

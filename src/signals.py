@@ -11,6 +11,7 @@ Work that may not end just anywhere names its safe points: `with stop_on_signals
 `stop.check()` at each of them.
 """
 
+import atexit
 import contextlib
 import ctypes
 import multiprocessing
@@ -188,6 +189,13 @@ def exit_while_starting() -> None:
 
     for number in SIGNALS:
         signal.signal(number, end)
+    atexit.register(ignore_from_now_on)
+
+
+def ignore_from_now_on() -> None:
+    """For the end of a command, whose exit code stands: an interpreter that ends takes its handlers away first."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def exit_at_once(number: int) -> None:

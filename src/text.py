@@ -13,7 +13,8 @@ from rich.console import Console
 NAMED = 5  # how many names one message lists
 PLAIN_WIDTH = 160  # columns where no terminal sets the width
 DASH = "–"  # in the place of a number that there is not
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Controls, line ends, marks of direction, and what is not seen at all; not the joiners that scripts and emoji need.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
 def printable(text: object) -> str:
@@ -32,6 +33,12 @@ def first_line(error: BaseException, limit: int = 160) -> str:
     """The first line of what an exception says, cut to `limit` characters; its type where it says nothing."""
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return " ".join(lines[0].split())[:limit] if lines else type(error).__name__
+
+
+def disk_message(error: OSError) -> str:
+    """One line for a file that cannot be read or written, with what to do."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"
 
 
 def listed(names: Sequence[object], limit: int = NAMED, separator: str = ", ") -> str:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build.compose import check
 from src.build.devices import check_devices
+from src.build.fallback import with_fallback
 from src.command_line.help import train_help
 from src.command_line.hydra import run_hydra
 from src.command_line.options import start_command
@@ -29,16 +30,17 @@ def train(cfg: DictConfig) -> float | None:
     check(cfg)
     if not in_sweep():
         check_devices(cfg)
+    cfg, overrides = with_fallback(cfg, HydraConfig.get().overrides.task, fetch=not cfg.dry_run)
     if cfg.dry_run:
         print(preview(cfg))
         return None
 
     from src.runs import launch, ranks, start  # what a refusal does without is imported here
 
-    overrides = list(HydraConfig.get().overrides.task)
     if in_sweep() or ranks.is_rank():  # the folder must follow from the configuration alone
         results = start.run_job(cfg, overrides)
         return results.best.val_top1 if results and results.best else None
+    launch.check_machines(cfg)
     with start.begin(cfg, overrides) as run:
         if launch.local_ranks(cfg) > 1:
             launch.start_ranks(cfg, run.folder, run.checkpoint, to_log=False)
@@ -53,6 +55,7 @@ def train_here(cfg: DictConfig, folder: "RunFolder", checkpoint: Path | None) ->
 
     session = loop.build(cfg, folder, checkpoint)
     try:
+        loop.fill(session)
         loop.fit(session)
         loop.test(session)
         loop.write(session)

@@ -24,7 +24,7 @@ def main(what: str, argument: str = "") -> None:
         print(argument)
     if what == "wait":
         Path(argument).write_text(str(os.getpid()))
-        time.sleep(60)
+        time.sleep(600)
     if what == "thread":
         threading.Thread(target=lambda: (time.sleep(0.2), Path(argument).touch())).start()
     if what == "about":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from src.__main__ import COMMANDS
-from src.command_line.hydra import composed
+from src.command_line.hydra import _flags_last, composed
 from src.config import CONF, EXPERIMENTS, ROOT
 from src.errors import UsageError
 
@@ -97,6 +97,7 @@ REFUSED = {
     "several values": ("train", ["seed=0,1"], ["seed=0,1", "-m"]),
     "no experiment": ("train", ["experiments=table8"], ["experiments=table8", "mini_table1"]),
     "no such file of conf": ("train", ["--config-name=foo"], ["foo.yaml", "--config-name"]),
+    "option taken away": ("train", ["~seed", "model=tiny"], ["seed: Key 'seed'"]),
     "dry run": ("train", ["seed=-1", "dry_run=true"], ["seed=-1"]),
     "choice of several runs": ("train", ["-m", "model=tiny,foo"], ["model=foo"]),
     "value of several runs": ("train", ["-m", "seed=0,one", "model=tiny"], ["seed=one"]),
@@ -158,6 +159,41 @@ def test_cfg_prints_the_configuration_and_starts_nothing(tmp_path: Path) -> None
     assert printed["seed"] == 3
     assert printed["model"]["name"] == "tiny"
     assert is_empty(tmp_path)
+
+
+def test_options_may_stand_before_and_behind_flags() -> None:
+    assert _flags_last(["seed=1", "-m", "model=tiny"]) == ["seed=1", "model=tiny", "-m"]
+    assert _flags_last(["--cfg", "job", "seed=1", "--resolve", "seed=1"]) == [
+        "seed=1",
+        "seed=1",
+        "--cfg",
+        "job",
+        "--resolve",
+    ]
+
+
+def test_flags_that_mean_nothing() -> None:
+    with pytest.raises(UsageError, match="unrecognized arguments: --bogus; --help"):
+        _flags_last(["--bogus", "dry_run=true"])
+    with pytest.raises(UsageError, match="--config-dir=nowhere: there is no such folder"):
+        _flags_last(["seed=1", "--config-dir=nowhere", "model=tiny"])
+
+
+def test_words_without_a_meaning() -> None:
+    with pytest.raises(UsageError, match="type option=value"):
+        composed(["=3"])
+    with pytest.raises(UsageError, match=r"seed: .*'nonsense' not found"):
+        composed(["seed=${nonsense}"])
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("trainer.devices=0,1", ""), ("model=a,b", ""), ("data.scales=1,0.5", ", or type data.scales=[1,0.5]")],
+)
+def test_a_hint_for_several_values_is_one_that_works(word: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        composed([word])
+    assert str(refusal.value) == f"{word}: several values; add -m for a run each{hint}"
 
 
 def test_lists_of_values_are_a_run_each_and_a_dry_run_leaves_nothing(tmp_path: Path) -> None:

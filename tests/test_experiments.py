@@ -22,7 +22,7 @@ from tests.small_runs import start
 from tests.tiny import SMALL
 
 FILES = sorted(path.stem for path in (ROOT / "experiments").glob("*table*.yaml"))
-PAPER = [name for name in FILES if not name.startswith("mini")]
+PAPER = [name for name in FILES if name.startswith("table")]
 ONE_STEP = (
     *("weights=none", "logger=csv", "trainer.accelerator=cpu", "recipe.epochs=1", "recipe.batch_size=2"),
     *("recipe.accumulate=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1", "data.workers=0"),
@@ -46,11 +46,14 @@ def composed(words: tuple[str, ...]):
 
 @cache
 def jobs(name: str):
-    return plan(experiment(name), SweepOptions(seeds=[0]), lambda words: composed(tuple(words)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", os.devnull)  # which weights this machine has decides on fallbacks
+        return plan(experiment(name), SweepOptions(seeds=[0]), lambda words: composed(tuple(words)))
 
 
 def test_there_is_one_for_each_table():
-    assert ["mini_table1", "mini_table2", *(f"table{n}" for n in range(1, 8))] == FILES
+    small = [f"{kind}_table{n}" for kind in ("mini", "probe") for n in (1, 2)]
+    assert [*small, *(f"table{n}" for n in range(1, 8))] == FILES
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -115,12 +118,21 @@ def test_tables_share_runs(here, there, shared):
     assert len(first & second) == shared
 
 
-def test_the_miniature_shares_bert():
-    assert jobs("mini_table1")["bert"] == [
-        job.__class__(**{**vars(job), "overrides": jobs("mini_table1")["bert"][0].overrides})
-        for job in jobs("mini_table2")["bert"]
-    ]
-    assert set(experiment("mini_table1").rows) >= HEADS
+@pytest.mark.parametrize("kind", ["mini", "probe"])
+def test_the_small_tables_share_bert(kind):
+    first, second = (jobs(f"{kind}_table{n}")["bert"] for n in (1, 2))
+    assert [job.folder for job in first] == [job.folder for job in second]
+    assert set(experiment(f"{kind}_table1").rows) >= HEADS
+
+
+def test_probe_tables_are_rows_of_tables_1_and_2_on_a_frozen_backbone():
+    for number in (1, 2):
+        probe = experiment(f"probe_table{number}")
+        assert list(probe.rows) == list(experiment(f"table{number}").rows)
+        assert probe.table is None and probe.seeds == [0, 1, 2, 3, 4]
+        for own in jobs(probe.name).values():
+            cfg = composed(tuple(own[0].overrides))
+            assert (cfg.freeze.kind, cfg.features.keep, cfg.model.name) == ("backbone", "tokens", "i3d")
 
 
 @pytest.mark.parametrize("name", FILES)

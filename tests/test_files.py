@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
+import av
 import pytest
 from src import files
 from src.files import LONGEST_NAME, safe_name, safe_path
@@ -196,3 +197,17 @@ def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     with files.locked(lock) as again:
         assert again
     assert not files.is_locked(lock)
+
+
+def test_home_is_expanded_and_that_of_nobody_stays(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.home_expanded("~/a b") == Path("/home/me/a b")
+    assert files.home_expanded("a/~") == Path("a/~")
+    assert files.home_expanded("~nobody of this name/a") == Path("~nobody of this name/a")
+
+
+def test_an_error_of_pyav_names_the_file_that_was_meant(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, files.replacing(tmp_path / "a.mp4") as temporary:
+        raise av.error.OSError(28, "No space left on device", str(temporary))
+    assert caught.value.filename == str(tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []

@@ -113,6 +113,9 @@ def test_options_in_the_place_of_a_value_are_refused() -> None:
         options.check({"seed": {"a": 1}})
 
 
+SLOWFAST = ("model=slowfast", "pooling=bert_late_fusion")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -126,9 +129,9 @@ def test_options_in_the_place_of_a_value_are_refused() -> None:
         ("recipe.lr.adamw=-1e-3", "above 0"),
         ("recipe.lr=0.1", "group of options"),
         ("optim.optimizer.lr=inf", "above 0"),
-        ("data.workers=-1", "from 0 up"),
-        ("data.workers=x", "from 0 up"),
-        ("recipe.accumulate=0", "from 1 up"),
+        ("data.workers=-1", "from 0 to"),
+        ("data.workers=x", "from 0 to"),
+        ("recipe.accumulate=0", "from 1 to"),
         ("recipe.epochs=1.5", "recipe.epochs takes a whole number"),
         ("trainer.overfit_batches=2", "limit_train_batches"),
         ("+trainer.overfit_batches=2", "limit_train_batches"),
@@ -140,11 +143,22 @@ def test_options_in_the_place_of_a_value_are_refused() -> None:
         ("trainer=5", "trainer can be: default"),
         ("model=null", "slowfast"),
         ("seed=0,1", "add -m"),
+        ("trainer.devices=1000000", "from 1 to 1024"),
+        ("data.workers=100000", "from 0 to 1024"),
+        (f"recipe.epochs={10**26}", "from 1 to 1000000000"),
+        ("optim.optimizer.weight_decay=abc", "a number from 0"),
+        ("schedule.scheduler.patience=-1", "from 0 to"),
+        ("schedule.scheduler.factor=2", "above 0 and below 1"),
+        ("schedule.monitor=val/nonsense", "val/loss, val/top1"),
+        ("pooling.head.layers=abc", "from 1 to"),
+        ("pooling.head.mask_rate=1.5", "probability"),
+        ("model.backbone.blocks=[]", "a list, each a whole number"),
+        ("model.backbone.alpha=0", "from 1 to"),
     ],
 )
 def test_values_that_other_programs_would_refuse(words: str, said: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        composed([words, "dry_run=true"])
+        composed([*SLOWFAST, words, "dry_run=true"])
     assert said in str(refusal.value)
     assert words.partition("=")[0].lstrip("+") in str(refusal.value)
 

@@ -16,6 +16,7 @@ from src.runs.records import (
     DamagedError,
     DataRecord,
     ErrorRecord,
+    Order,
     Origin,
     Results,
     RunRecord,
@@ -51,9 +52,11 @@ RESULTS = Results(
     seconds={"fit": 1.5},
     unreadable={"train": ["x.mp4: cannot be read"]},
     settings={"seed": 0},
+    order=Order(1, 50.0, None, None, []),
 )
 ERROR = ErrorRecord(SCHEMA, "no memory", "2030-01-01T12:00:00+01:00", ["a line"], None)
 KINDS = [RUN, DATA, RESULTS, ERROR]
+LATER = ("settings", "order")  # fields that older files do not have
 
 
 @pytest.fixture(params=KINDS, ids=lambda record: type(record).__name__)
@@ -66,6 +69,13 @@ def test_a_record_survives_writing_and_reading(record: Any, tmp_path: Path) -> N
     records.write(file, record)
     assert records.read(file, type(record)) == record
     assert records.read(tmp_path / "none.json", type(record)) is None
+
+
+def test_results_of_before_order_was_tested_are_read(tmp_path: Path) -> None:
+    content = dataclasses.asdict(RESULTS)
+    del content["order"]
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    assert records.read(tmp_path / "record.json", Results) == dataclasses.replace(RESULTS, order=None)
 
 
 def test_half_a_record_is_damaged(record: Any, tmp_path: Path) -> None:
@@ -113,11 +123,18 @@ def test_a_field_of_another_type_is_named(record: Any, wrong: Any, tmp_path: Pat
 def test_a_missing_field_is_named(record: Any, tmp_path: Path) -> None:
     file = tmp_path / "record.json"
     content = dataclasses.asdict(record)
-    last = [key for key in content if key != "settings"][-1]
+    last = [key for key in content if key not in LATER][-1]
     del content[last]
     file.write_text(json.dumps(content))
     with pytest.raises(DamagedError, match=f"{last} is missing"):
         records.read(file, type(record))
+
+
+def test_a_field_that_is_there_twice_is_damage(record: Any, tmp_path: Path) -> None:
+    text = json.dumps(dataclasses.asdict(record)).replace('"schema": 2', '"schema": 2, "schema": 2', 1)
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(DamagedError, match="a name appears twice"):
+        records.read(tmp_path / "record.json", type(record))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "NaN", '{"schema": 2, "x": NaN}', "[" * 100_000, "\x00"])
@@ -127,10 +144,10 @@ def test_other_content_is_damaged(record: Any, text: str, tmp_path: Path) -> Non
         records.read(tmp_path / "record.json", type(record))
 
 
-@pytest.mark.parametrize("version", [{}, {"schema": 1}, {"schema": 3}, {"schema": "x" * 1000}, {"schema": None}])
-def test_another_version_is_refused_in_one_line(version: dict[str, Any], tmp_path: Path) -> None:
-    content = {**dataclasses.asdict(RUN), "schema": None} | version
-    if not version:
+@pytest.mark.parametrize("version", [..., 1, 3, "x" * 1000, "a\nb", None])
+def test_another_version_is_refused_in_one_line(version: Any, tmp_path: Path) -> None:
+    content = {**dataclasses.asdict(RUN), "schema": version}
+    if version is ...:
         del content["schema"]
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"run\.json: written by another version") as refused:

@@ -167,3 +167,12 @@ def test_another_run_that_begins_from_a_checkpoint_has_a_folder_of_its_own() -> 
     new = begin("recipe.epochs=9", f"ckpt_path={old.folder}")
     assert new.folder != old.folder and new.checkpoint == old.folder.last
     assert content(old.folder.path) == before
+
+
+def test_a_full_disk_does_not_hide_why_a_run_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, record: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(records, "write", full)
+    start._record_failure(RunFolder(tmp_path), UserError("the checkpoint cannot be written"))
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import io
 import random
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,7 @@ SOUND: dict[str, Any] = {
         ("classes", np.array(["a", "b", "c"]), "shape"),
         ("classes", np.array([["a", "b"]]), "shape"),
         ("views", np.ones(2, np.int64), "views has the shape"),
+        ("views", np.array([1, 0, 1]), "a video has less than one view"),
     ],
 )
 def test_wrong_arrays_are_damage(name: str, value: Any, said: str, tmp_path: Path) -> None:
@@ -241,3 +243,15 @@ def test_changed_bytes_are_read_as_they_were_or_refused(compressed: bool, tmp_pa
         else:
             assert read.videos == ["v0", "v1", "v2"] and read.labels.tolist() == [0, 1, 1]
     assert refused > 200
+
+
+def test_an_array_that_is_there_twice_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "test.npz"
+    np.savez(path, **SOUND)
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("labels.npy")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("labels.npy", content)
+    with pytest.raises(UserError, match="an array is in it twice"):
+        Scores.load(path)

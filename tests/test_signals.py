@@ -18,7 +18,7 @@ def ended(program: str, *numbers: signal.Signals) -> tuple[int, str, str]:
     for number in numbers:
         assert process.stdout.readline() == "now\n"
         process.send_signal(number)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=250)
     return process.returncode, out, errors
 
 
@@ -145,7 +145,8 @@ DEAF = "mutex = ctypes.create_string_buffer(64); [ctypes.CDLL(None).pthread_mute
 @pytest.mark.parametrize("number, code", ENDING)
 def test_cleaning_up_that_hangs_is_interrupted(number, code) -> None:
     program = HANGING.replace("WORK_HERE", "time.sleep(60)").replace("CLEAN_HERE", "time.sleep(60)")
-    assert ended(program, number) == (code, f"stopped by {number.name}; add more\n", "")
+    exit_code, out, errors = ended(program, number)
+    assert (exit_code, out + errors) == (code, f"stopped by {number.name}; add more\n")
 
 
 @pytest.mark.parametrize("number, code", ENDING)
@@ -186,3 +187,61 @@ time.sleep(60)
 @pytest.mark.parametrize("number, code", ENDING)
 def test_a_command_that_is_starting_ends_without_a_traceback(number, code) -> None:
     assert ended(STARTING, number) == (code, "", f"stopped by {number.name}\n")
+
+
+ENDING_INTERPRETER = """
+import os, signal, sys
+from src.command_line.options import finish, start_command
+start_command(lambda: "")
+class Late:
+    def __del__(self, kill=os.kill, process=os.getpid()):  # when modules are taken down, after all handlers
+        kill(process, 2)
+        kill(process, 15)
+late = Late()
+finish(lambda: 0)
+"""
+
+
+def test_a_signal_to_an_interpreter_that_ends_changes_no_exit_code() -> None:
+    assert ended(ENDING_INTERPRETER) == (0, "", "")
+
+
+SERVER = """
+from multiprocessing import forkserver
+from pathlib import Path
+from src.data import workers
+workers.PRELOADED = []
+if __name__ == "__main__":
+    print(list(workers.run_limited(len, ["four"], workers=1, limit_s=60)))
+    status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
+    print(status.partition("SigBlk:")[2].split()[0])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_the_server_of_workers_never_sees_a_signal() -> None:
+    """Else Ctrl-C, which reaches the whole group, ends its imports with a traceback."""
+    code, out, errors = ended(SERVER)
+    assert (code, errors) == (0, "")
+    answers, blocked = out.splitlines()
+    assert answers == "[('four', 4)]"
+    both = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM))
+    assert int(blocked, 16) & both == both
+
+
+TWICE = """
+import os, signal, time
+from src.command_line.options import finish, start_command
+start_command(lambda: "")
+import atexit
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # while libraries tidy up
+def work():
+    print("now", flush=True)
+    time.sleep(600)
+finish(work)
+"""
+
+
+def test_ctrl_c_twice_is_one_line() -> None:
+    expected = "stopped by SIGINT; the same command continues from here\n"
+    assert ended(TWICE, signal.SIGINT) == (130, "", expected)

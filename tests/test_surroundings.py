@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.list_sweeper import _Summing
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 from src import files
@@ -21,6 +23,7 @@ from src.data.handover import Packing, packed
 from src.data.loader import Loader
 from src.errors import UserError
 from src.text import Tolerant
+from src.training import worker
 from src.training.checkpoints import WholeFileCheckpoints
 from src.training.loggers import Guarded, wandb_mode
 from torch.utils.data import Dataset
@@ -145,7 +148,7 @@ finish(lambda: files.write_text(Path("report.md"), "x" * 100))
 def run(program, folder, **options):
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
     words = [sys.executable, "-c", program]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, **options)
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=250, **options)
 
 
 def test_a_full_disk_is_one_line_of_any_command(tmp_path):
@@ -242,16 +245,16 @@ def test_looking_at_a_lock_never_refuses_it(tmp_path):
     with files.locked(lock):
         pass
     over = threading.Event()
-    probes = []
 
     def probe():
-        while not over.is_set() or len(probes) < 2000:
-            probes.append(files.is_locked(lock))
+        while not over.is_set():
+            files.is_locked(lock)
+            time.sleep(0.0001)  # on a single core the other thread must come to its turn
 
-    thread = threading.Thread(target=probe)
+    thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     refused = 0
-    for _ in range(2000):
+    for _ in range(100):
         with files.locked(lock) as taken:
             refused += not taken
     over.set()
@@ -333,3 +336,27 @@ def test_whatever_wandb_refuses_the_run_goes_on(change, tmp_path, monkeypatch):
         logger.save()
     close_all(made)
     assert (tmp_path / "csv" / "version_0" / "metrics.csv").is_file()
+
+
+def test_runs_of_a_list_that_fail_are_summed_up_in_one_line(capfd):
+    class Launcher:
+        def launch(self, batch, initial_job_idx):
+            return [job(UserError("no room")), job(None), job(UserError("no room either"))]
+
+    def job(error):
+        done = JobReturn(status=JobStatus.FAILED if error else JobStatus.COMPLETED)
+        done.return_value = error
+        return done
+
+    with pytest.raises(UserError, match=r"^2 of 3 runs failed, the first: no room$"):
+        _Summing(Launcher()).launch([], 0)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_rank_on_a_full_disk_says_one_line(tmp_path, monkeypatch, capfd):
+    def full(*arguments):
+        raise OSError(28, "No space left on device", "run/audit.json")
+
+    monkeypatch.setattr(worker, "run", full)
+    with pytest.raises(SystemExit, match=r"^error: run/audit\.json: No space left on device; make room or check"):
+        worker.main({}, str(tmp_path), None)

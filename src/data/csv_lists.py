@@ -74,8 +74,10 @@ def _check_found(file: str, base: Path, table: list[tuple[int, dict[str, str]]],
             f"set data.root (now {printable(base)}) to the folder that the paths are relative to"
         )
     for (line, values), paths in zip(table, meant, strict=True):
+        written = printable(values["path"].strip())
+        if (base / paths[0]).is_dir():
+            raise UserError(f"{file} line {line}: {written} is a folder; name a video in each line")
         if len(paths) > 1:
-            written = printable(values["path"].strip())
             raise UserError(f"{file} line {line}: {written} may be {listed(paths)}; add the ending")
 
 

@@ -31,6 +31,7 @@ class VideoData(pl.LightningDataModule):
         on_error: raise, or skip: leave unreadable videos out and name them in the batch.
         flip: mirror half of the training clips; wrong where left and right tell classes apart.
         scales: of the short side, for training crops.
+        draws: clips of a training video that epochs choose from; None: each epoch draws another.
         clips: of a test video, evenly spread; None cuts it from beginning to end.
         crops: of each test clip: 1, 3 or 10.
         view_batch: test views in a batch; memory follows from it.
@@ -55,6 +56,7 @@ class VideoData(pl.LightningDataModule):
         on_error: str,
         flip: bool,
         scales: Sequence[float],
+        draws: int | None,
         clips: int | None,
         crops: int,
         view_batch: int,
@@ -71,6 +73,7 @@ class VideoData(pl.LightningDataModule):
         self.on_error = on_error
         self.flip = flip
         self.scales = tuple(scales)
+        self.draws = draws
         self.clips = clips
         self.crops = crops
         self.view_batch = view_batch
@@ -88,11 +91,11 @@ class VideoData(pl.LightningDataModule):
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
         number = len(self.videos["test"])
-        return Loader(self._views(), batch_size=None, collate_fn=packed, **self._workers(number))
+        return Loader(self.test_views(), batch_size=None, collate_fn=packed, **self._workers(number))
 
     def views(self, video: Video) -> Iterator[Tensor]:
         """All test views of any one video, in portions 1, V, C, T, H, W (uint8)."""
-        for item in self._views().video(video):
+        for item in self.test_views().video(video):
             if item.error is not None:
                 raise item.error
             if item.clip is not None:
@@ -106,7 +109,8 @@ class VideoData(pl.LightningDataModule):
         frames: Frames = item.clip[0].permute(1, 2, 3, 0).numpy()  # C, T, H, W → T, H, W, C
         return frames
 
-    def _views(self) -> TestViews:
+    def test_views(self) -> TestViews:
+        """The test videos of this rank."""
         return TestViews(
             self.videos["test"],
             self.source,
@@ -114,20 +118,24 @@ class VideoData(pl.LightningDataModule):
             crops=self.crops,
             view_batch=self.view_batch,
             on_error=self.on_error,
-            **self._rank(),
+            **self.rank(),
         )
 
+    def phase_clips(self, videos: list[Video], train: bool) -> Clips:
+        """Training or centre clips of some videos."""
+        return Clips(videos, self.source, train, self.seed, self.flip, self.scales, self.draws)
+
     def _clips(self, videos: list[Video], train: bool) -> Loader:
-        data = Clips(videos, self.source, train, self.seed, self.flip, self.scales)
         return Loader(
-            data,
+            self.phase_clips(videos, train),
             batch_size=self.batch_size,
-            sampler=ClipSampler(len(videos), self.seed, shuffle=train, **self._rank()),
+            sampler=ClipSampler(len(videos), self.seed, shuffle=train, **self.rank()),
             collate_fn=Packing(Collate(self.source, self.on_error)),
             **self._workers(len(videos)),
         )
 
-    def _rank(self) -> dict[str, int]:
+    def rank(self) -> dict[str, int]:
+        """Number of this process's rank, and of all ranks."""
         trainer = self.trainer
         return {"rank": trainer.global_rank, "world": trainer.world_size} if trainer else {"rank": 0, "world": 1}
 

@@ -4,6 +4,7 @@ A video is opened where it is read (in the worker) and closed again: decoders do
 with a video travels to the main process as a value, because PyTorch rewrites exceptions that leave a worker.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,6 +78,9 @@ class Clips(Dataset[Item]):
     """One clip a video, addressed by (epoch, index): random clip and crop in training, else the centre of both.
 
     Everything random follows from (seed, epoch, index): any number of workers and ranks gives the same clips.
+
+    draws: a training video has this many clips, the same for every seed, and each epoch takes one of them; None: every
+        epoch draws another.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Clips(Dataset[Item]):
         seed: int,
         flip: bool,
         scales: Sequence[float],
+        draws: int | None = None,
     ) -> None:
         self.videos = list(videos)
         self.source = source
@@ -94,26 +99,56 @@ class Clips(Dataset[Item]):
         self.seed = seed
         self.flip = flip
         self.scales = tuple(scales)
+        self.draws = draws
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, place: tuple[int, int]) -> Item:
         epoch, index = place
+        rng = None
+        if self.train:
+            rng = np.random.default_rng([self.seed, epoch, index])
+            if self.draws is not None:
+                rng = drawn(self.videos[index], drawn_number(self.seed, epoch, index, self.draws))
+        return self._item(index, [rng])
+
+    def all_draws(self, index: int) -> Item:
+        """All clips that epochs choose from: V is `draws` in training, and 1 else."""
+        if not self.train:
+            return self._item(index, [None])
+        assert self.draws is not None
+        return self._item(index, [drawn(self.videos[index], number) for number in range(self.draws)])
+
+    def _item(self, index: int, rngs: Sequence[np.random.Generator | None]) -> Item:
+        """One view for each generator, or for None the centre."""
         video, clip = self.videos[index], self.source.clip
         try:
             with self.source.open(video) as reader:
                 size = transforms.virtual_size(reader.size, clip)
-                if self.train:
-                    rng = np.random.default_rng([self.seed, epoch, index])
-                    indices = sampling.random_clip(len(reader), clip.frames, clip.stride, rng)
-                    crop = transforms.multi_scale_crop(size, clip.crop, rng, self.scales, self.flip)
-                else:
-                    indices = sampling.centre_clip(len(reader), clip.frames, clip.stride)
-                    crop = transforms.centre_crop(size, clip.crop)
-                return Item(self.source.views(reader, indices, [crop]), video.label, index)
+                views = []
+                for rng in rngs:
+                    if rng is not None:
+                        indices = sampling.random_clip(len(reader), clip.frames, clip.stride, rng)
+                        crop = transforms.multi_scale_crop(size, clip.crop, rng, self.scales, self.flip)
+                    else:
+                        indices = sampling.centre_clip(len(reader), clip.frames, clip.stride)
+                        crop = transforms.centre_crop(size, clip.crop)
+                    views.append(self.source.views(reader, indices, [crop]))
+                return Item(views[0] if len(views) == 1 else torch.cat(views), video.label, index)
         except UserError as error:
             return Item(None, video.label, index, error)
+
+
+def drawn(video: Video, number: int) -> np.random.Generator:
+    """What draws start, crop and flip of one of a video's clips; another name of the video draws others."""
+    name = hashlib.sha256(video.name.encode("utf-8", "surrogateescape")).digest()
+    return np.random.default_rng([number, *name])
+
+
+def drawn_number(seed: int, epoch: int, index: int, draws: int) -> int:
+    """Which of a video's `draws` clips an epoch takes."""
+    return int(np.random.default_rng([seed, epoch, index]).integers(draws))
 
 
 class ClipSampler(Sampler[tuple[int, int]]):
@@ -154,7 +189,7 @@ class Collate:
     def __call__(self, items: Sequence[Item]) -> Batch | UserError:
         errors = [item.error for item in items if item.error is not None]
         if errors and self.on_error == "raise":
-            return _skippable(errors[0])
+            return skippable(errors[0])
         good = [item for item in items if item.clip is not None] or [Item(self.source.nothing(), IGNORE, -1)]
         number = 0 if good[0].label == IGNORE and not self.placeholder else len(good)
         batch = Batch(
@@ -168,7 +203,7 @@ class Collate:
         return batch
 
 
-def _skippable(error: UserError) -> UserError:
+def skippable(error: UserError) -> UserError:
     """The error with the advice that holds where a whole data set is read."""
     if isinstance(error, UnreadableVideoError):
         return UnreadableVideoError(error.path, error.reason, "or leave such files out with data.on_error=skip")

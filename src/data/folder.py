@@ -48,7 +48,8 @@ def folder(
     """
     base = Path(root)
     if not base.is_dir():
-        raise UserError(f"data folder {printable(root)} does not exist; set data.root to the folder of the videos")
+        what = "is a file" if base.is_file() else "does not exist"
+        raise UserError(f"data folder {printable(root)} {what}; set data.root to the folder of the videos")
     source = list_file(base, csv) if csv else base
     entries = read_list(base, source) if csv else scan(base)
     if len(entries) == 1:

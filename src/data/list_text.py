@@ -11,6 +11,7 @@ MARKS = (  # the longer first: UTF-32's begins like UTF-16's
     *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")),
     *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig")),
 )
+LARGEST = 1 << 30  # bytes; a list of ten million videos
 
 
 def read_list_text(file: Path) -> str:
@@ -20,16 +21,23 @@ def read_list_text(file: Path) -> str:
         UserError: it cannot be read, or is no text.
     """
     try:
-        content = file.read_bytes()
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
     except OSError as error:
         raise UserError(f"list {printable(file)} cannot be read ({first_line(error)}); check its name") from error
+    if len(content) > LARGEST:
+        raise UserError(f"list {printable(file)} is over {LARGEST >> 20} MiB large, as no list is; check its name")
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding, ENCODING["errors"])
     except UnicodeDecodeError as error:
         raise UserError(f"list {printable(file)} is not valid {encoding.upper()}; save it as UTF-8") from error
+    text = text.lstrip("\ufeff").rstrip("\x1a")  # a second mark; the end of a file in DOS
     if "\0" in text:
-        raise UserError(f"list {printable(file)} is not a text file; save it as CSV in UTF-8")
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UserError(
+            f"list {printable(file)} is not a text file (line {line} holds a NUL byte); save it as CSV in UTF-8"
+        )
     return text
 
 

@@ -19,7 +19,7 @@ SPLITS = {
     "test": "test", "testing": "test",
 }
 # fmt: on
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
 class Listed(NamedTuple):

@@ -23,7 +23,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -82,8 +81,7 @@ def lists(root: str | None, set_seed: int, train: int, val: int, test: int, fram
 
 def cache_folder() -> Path:
     """Where the set lives unless another folder is named."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "late-temporal" / "ordered_motions"
+    return files.cache("ordered_motions")
 
 
 # --- the folder: whole or not at all ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from src import files
 from src.text import first_line, printable
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class Finder:
 
 def _spellings(written: str) -> Iterator[str]:
     for text in (written.strip(), written):
-        for path in (text, text if DRIVE.match(text) else text.replace("\\", "/")):
+        for path in (text, str(files.home_expanded(text)), text if DRIVE.match(text) else text.replace("\\", "/")):
             yield path
             yield unicodedata.normalize("NFC", path)
             yield unicodedata.normalize("NFD", path)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -70,6 +71,7 @@ def run_limited(
             pending.extend([task] if (task := next(waiting, None)) is not None else [])
         return bool(pending)
 
+    resource_tracker.ensure_running()  # its start lets signals through, also those that `held` holds back
     try:
         while True:
             while more() and len(crew) < workers:

@@ -92,7 +92,7 @@ class Recognizer(nn.Module):
         """
         parts = self.backbone.parts()
         if last is not None and last not in parts:
-            raise ValueError(f"freeze.last={last}: this backbone has the parts {', '.join(parts)}")
+            raise ValueError(f"freeze.last={last}: it takes one of {', '.join(parts)}")
         for name, modules in parts.items():
             for module in modules:
                 module.requires_grad_(False).eval()

@@ -158,13 +158,18 @@ def _lines(entry: Entry, found: Found) -> list[Line]:
                 condition=cell.condition,
                 results={run.key: Result(run.key, [run], run.metrics) for run in cell.runs},
                 missing=[_waiting(job) for job in found.missing] if number == 0 else [],
-                expected=entry.expected,
+                expected=_expected(entry, cell.condition),
                 cost=cell.runs[0].results.cost if cell.runs else None,
                 problems=[*found.problems, *older] if number == 0 else older,
                 others=len(cells) > 1,
             )
         )
     return lines
+
+
+def _expected(entry: Entry, condition: Condition | None) -> dict[str, float]:
+    """The paper's numbers beside a line; none beside a frozen backbone, as the paper trains all of it."""
+    return {} if condition is not None and condition.frozen else entry.expected
 
 
 def _waiting(job: Job) -> str:
@@ -266,7 +271,8 @@ def _added(empty: Line, a: Line, b: Line) -> Line:
             results[key] = _add(a.results[key], b.results[key])
         except UserError as error:
             problems.append(f"{empty.name}, {key_label(key)}: {error}")
-    return replace(empty, condition=a.condition, results=results, cost=_sum(a.cost, b.cost), problems=problems)
+    added = replace(empty, condition=a.condition, results=results, cost=_sum(a.cost, b.cost), problems=problems)
+    return replace(added, expected={}) if a.condition is not None and a.condition.frozen else added
 
 
 def _add(a: Result, b: Result) -> Result:

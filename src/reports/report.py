@@ -56,6 +56,10 @@ class Report:
                 "No difference to the paper where the test videos are not the whole published list: "
                 f"{', '.join(dict.fromkeys(other))}."
             )
+        if any(line.condition and line.condition.frozen for line in self.lines):
+            said.append(
+                "Frozen backbone: only what stands behind it was trained, unlike in the paper and in other rows."
+            )
         diverged = [f"{line.title}: {', '.join(line.diverged)}" for line in self.lines if line.diverged]
         if diverged:
             said.append(f"† Diverged, a training loss was not finite: {'; '.join(diverged)}.")

@@ -24,15 +24,19 @@ LONGEST_LABEL = 80  # characters
 
 @dataclass(frozen=True)
 class Condition:
-    """What two results must share to be in one cell: protocol and data set, apart from the split's lists."""
+    """What two results must share to be in one cell: protocol and data set, apart from the split's lists.
+
+    frozen: which part of the backbone did not learn, in words; empty where all of it did, as in the paper.
+    """
 
     protocol: str
     data: str
     classes: int
     lists: str = ""  # tells two sets of lists apart that have one name
+    frozen: str = ""
 
     def __str__(self) -> str:
-        return " · ".join(word for word in (self.protocol, self.data, self.lists) if word)
+        return " · ".join(word for word in (self.protocol, self.data, self.lists, self.frozen) if word)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Run:
     def condition(self) -> Condition:
         """Protocol and data set."""
         data = self.results.data
-        return Condition(protocol_label(self.results.protocol), printable(data.name), len(data.classes))
+        protocol, frozen = protocol_label(self.results.protocol), frozen_label(self.results.settings)
+        return Condition(protocol, printable(data.name), len(data.classes), frozen=frozen)
 
     @property
     def lists(self) -> tuple[str, str]:
@@ -123,6 +128,15 @@ def read_run(folder: RunFolder) -> Run | None:
         if not 0 <= value <= 100:
             raise DamagedError(folder.results, f"metrics.{name} is {value:g} %")
     return Run(folder, results)
+
+
+def frozen_label(settings: Mapping[str, Any]) -> str:
+    """Which part of the backbone a run kept as it was."""
+    kind = settings.get("freeze.kind", "none")
+    if kind == "none":
+        return ""
+    part = f"backbone up to {settings.get('freeze.last')}" if kind == "stages" else "backbone"
+    return printable(f"frozen {part}")[:LONGEST_LABEL]
 
 
 def protocol_label(protocol: Mapping[str, Any]) -> str:

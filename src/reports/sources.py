@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from src import files
 from src.config import OUTPUTS
 from src.errors import UserError
 from src.runs.folder import SWEEPS, RunFolder
@@ -124,7 +125,7 @@ def find_folder(name: str) -> RunFolder:
     Raises:
         UserError: it holds no run.
     """
-    folder = RunFolder(Path(os.path.expanduser(name)))  # noqa: PTH111 - Path's own fails for `~` of unknown users
+    folder = RunFolder(files.home_expanded(name))
     try:
         is_run = folder.run.exists() or folder.results.exists()
     except PermissionError:

@@ -207,7 +207,7 @@ def find_run(name: str | None) -> RunFolder:
     Raises:
         UserError: no run is there; it lists those under outputs/.
     """
-    folder = RunFolder(Path(name)) if name else None
+    folder = RunFolder(files.home_expanded(name)) if name else None
     if folder is None or not folder.run.is_file():
         runs = sorted(str(path.parent) for path in OUTPUTS.glob("**/run.json"))
         what = f"run={name}: there is no run in this folder" if name else "which run? give run=FOLDER"

@@ -86,7 +86,7 @@ def _digest_of_lists(lists: Lists) -> str:
 
 def _digest_of_file(path: str) -> str:
     """SHA-256 of a weights file; its path where there is none, which is refused before anything starts."""
-    file = Path(path).expanduser()
+    file = files.home_expanded(path)
     return _sha256(file, file.stat().st_mtime_ns) if file.is_file() else path
 
 

@@ -53,6 +53,19 @@ def local_ranks(cfg: DictConfig) -> int:
     return int(devices)
 
 
+def check_machines(cfg: DictConfig) -> None:
+    """Refuse several machines, which this process cannot start.
+
+    Raises:
+        UsageError: says how they are started.
+    """
+    if cfg.trainer.num_nodes > 1:
+        raise UsageError(
+            f"trainer.num_nodes={cfg.trainer.num_nodes}: start the ranks with torchrun --nnodes "
+            f"{cfg.trainer.num_nodes} --nproc-per-node {local_ranks(cfg)} … -m src.train, or with srun"
+        )
+
+
 def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, to_log: bool) -> None:
     """Run in one new process per device, and wait until all have ended.
 
@@ -64,12 +77,8 @@ def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, 
         Stopped: a rank has been stopped by a signal.
         UsageError: several machines, which torchrun or SLURM must start.
     """
+    check_machines(cfg)
     ranks = local_ranks(cfg)
-    if cfg.trainer.num_nodes > 1:
-        raise UsageError(
-            f"trainer.num_nodes={cfg.trainer.num_nodes}: start the ranks with torchrun --nnodes "
-            f"{cfg.trainer.num_nodes} --nproc-per-node {ranks} … -m src.train, or with srun"
-        )
     content = OmegaConf.to_container(cfg, resolve=True)
     shared = {
         **os.environ,

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, Union
 
 from src import files
 from src.errors import UserError
-from src.text import first_line
+from src.text import first_line, printable
 
 SCHEMA = 2  # raise it when a field changes its name or meaning; 1 was version 0.1.0, which wrote none
 LARGEST = 64 << 20  # bytes of a record; a larger file is not one
@@ -214,7 +214,8 @@ def read(path: Path, kind: type[Record]) -> Record | None:
             return None
         if path.stat().st_size > LARGEST:
             raise DamagedError(path, f"{path.stat().st_size / 1e6:.0f} MB is too large")
-        content = json.loads(files.read_text(path), parse_constant=_no_number)
+        text = files.read_text(path)
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)}); check its permissions") from None
     except (ValueError, RecursionError) as error:
@@ -228,7 +229,7 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     version = content.get("schema", 1)
     if version != SCHEMA:
         raise UserError(
-            f"{path}: written by another version (schema {str(version)[:20]}, this one reads {SCHEMA}); "
+            f"{path}: written by another version (schema {printable(version)[:20]}, this one reads {SCHEMA}); "
             "make it again, or read it with the version that wrote it"
         )
     try:
@@ -236,6 +237,13 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     except (TypeError, ValueError) as error:
         raise DamagedError(path, str(error)) from None
     return record
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name appears twice in one object")
+    return content
 
 
 def _no_number(word: str) -> float:

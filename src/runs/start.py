@@ -6,7 +6,7 @@ A folder belongs to one run. Nothing in the folder of an existing run changes un
 import shutil
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Start:
 
 def folder_of(cfg: DictConfig, run: str) -> RunFolder:
     """`run_dir`, or the folder that follows from what defines the run (`run`: its identity)."""
-    return RunFolder(Path(cfg.run_dir).expanduser() if cfg.run_dir else RUNS / f"{title(cfg)}_{run}")
+    return RunFolder(files.home_expanded(cfg.run_dir) if cfg.run_dir else RUNS / f"{title(cfg)}_{run}")
 
 
 def record_of(cfg: DictConfig, overrides: Sequence[str]) -> RunRecord:
@@ -78,7 +78,7 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
 def _choose_folder(cfg: DictConfig, record: RunRecord, checkpoint: Path | None) -> tuple[RunFolder, bool]:
     """The run's folder, and whether it is new."""
     if cfg.run_dir is not None:
-        folder = RunFolder(Path(cfg.run_dir).expanduser())
+        folder = RunFolder(files.home_expanded(cfg.run_dir))
         return folder, not folder.path.exists()
     if checkpoint is not None:
         folder = RunFolder(checkpoint.parent.parent)
@@ -154,7 +154,7 @@ def _checkpoint(cfg: DictConfig, run: str) -> Path | None:
         return _interrupted(run) if again else None
     if cfg.ckpt_path == "last":
         return _last_of_run_dir(cfg) if cfg.run_dir is not None else _newest(run)
-    path = Path(cfg.ckpt_path).expanduser()
+    path = files.home_expanded(cfg.ckpt_path)
     path = RunFolder(path).last if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"ckpt_path={cfg.ckpt_path}: there is no file {path}; give a run's folder or a .ckpt file")
@@ -162,7 +162,7 @@ def _checkpoint(cfg: DictConfig, run: str) -> Path | None:
 
 
 def _last_of_run_dir(cfg: DictConfig) -> Path:
-    last = RunFolder(Path(cfg.run_dir).expanduser()).last
+    last = RunFolder(files.home_expanded(cfg.run_dir)).last
     if not last.is_file():
         raise UserError(f"ckpt_path=last: there is no file {last}; leave ckpt_path out to start from the beginning")
     return last
@@ -244,4 +244,5 @@ def _record_failure(folder: RunFolder, error: Exception) -> None:
     known = isinstance(error, UserError)
     message = str(error) if known else f"{type(error).__name__}: {error}"
     trace = None if known else traceback.format_exc().splitlines()
-    records.write(folder.error, ErrorRecord(SCHEMA, message, provenance.now(), tail, trace))
+    with suppress(OSError):  # where the disk is full, the error itself says so
+        records.write(folder.error, ErrorRecord(SCHEMA, message, provenance.now(), tail, trace))

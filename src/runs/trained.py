@@ -87,7 +87,7 @@ def find_trained(run: str | None, checkpoint: str) -> Trained:
         raise UserError(f"{folder}: it has no {folder.data.name}: the run ended before it began to train; run it again")
     if not data.classes:
         raise DamagedError(folder.data, "it names no classes")
-    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in NAMED else Path(checkpoint).expanduser()
+    file = folder.checkpoints / f"{checkpoint}.ckpt" if checkpoint in NAMED else files.home_expanded(checkpoint)
     if not file.is_file():
         raise UserError(f"checkpoint={checkpoint}: there is no file {file}; give best, last or a .ckpt file")
     return Trained(folder, record, data, file)

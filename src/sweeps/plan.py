@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.build.compose import check, merged
+from src.build.fallback import with_fallback
 from src.errors import UsageError, UserError
 from src.runs.identity import describe, identity
 from src.runs.records import SCHEMA
@@ -96,8 +97,12 @@ def experiment_of(node: DictConfig) -> Experiment:
     )
 
 
-def plan(experiment: Experiment, options: SweepOptions, compose: Compose) -> dict[str, list[Job]]:
+def plan(
+    experiment: Experiment, options: SweepOptions, compose: Compose, *, fetch: bool = False
+) -> dict[str, list[Job]]:
     """Row → its jobs, in order.
+
+    fetch: fetch published weights that have a fallback, for the picked rows: which file it is defines a run.
 
     Raises:
         UserError: a row's configuration is not valid.
@@ -107,6 +112,7 @@ def plan(experiment: Experiment, options: SweepOptions, compose: Compose) -> dic
         points.append([f"{key}={value}" for key, value in zip(experiment.grid, values, strict=True)])
     seeds = options.seeds or experiment.seeds
     compose = _cached(compose)
+    picked = experiment.picked(options.rows) if fetch else []
     jobs: dict[str, list[Job]] = {}
     for name, row in experiment.rows.items():
         jobs[name] = []
@@ -114,7 +120,7 @@ def plan(experiment: Experiment, options: SweepOptions, compose: Compose) -> dic
             continue
         for point, seed in itertools.product(points, seeds):
             overrides = merged(experiment.common, row.overrides, point, [f"seed={seed}"], options.jobs)
-            jobs[name].append(_job(experiment.name, name, overrides, compose))
+            jobs[name].append(_job(experiment.name, name, overrides, compose, fetch=name in picked))
     return jobs
 
 
@@ -141,9 +147,10 @@ def _cached(compose: Compose) -> Compose:
     return composed
 
 
-def _job(experiment: str, row: str, overrides: list[str], compose: Compose) -> Job:
+def _job(experiment: str, row: str, overrides: list[str], compose: Compose, *, fetch: bool) -> Job:
     cfg = compose(overrides)
     check(cfg)
+    cfg, overrides = with_fallback(cfg, overrides, fetch=fetch)
     if "wandb" in (cfg.logger or {}):  # runs of a sweep are grouped there, and say which row they are
         place = f"-split{cfg.data.split}" if cfg.data.get("split") else ""
         labels = {"group": experiment, "job_type": "table", "name": f"{row}{place}-seed{cfg.seed}"}
@@ -163,7 +170,7 @@ def run_all(node: DictConfig, words: Sequence[str], compose: Compose, launch: La
     """
     experiment = experiment_of(node)
     options = split_arguments([*words, *(node.get("overrides") or [])])
-    jobs = plan(experiment, options, compose)
+    jobs = plan(experiment, options, compose, fetch=not options.dry_run)
     wanted = unique(job for name in experiment.picked(options.rows) for job in jobs[name])
     terminal = console()
     if options.dry_run:

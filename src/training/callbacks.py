@@ -52,7 +52,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        clips = batch["clip"]
+        clips = batch["clip"] if "clip" in batch else batch["maps"][0]  # N V …
         self.clips += clips.shape[0] * clips.shape[1] * trainer.world_size
         rate = self.clips / (time.perf_counter() - self.start)
         module.log("clips_per_second", rate, prog_bar=True, on_step=True, on_epoch=False, rank_zero_only=True)

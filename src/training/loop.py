@@ -8,23 +8,31 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer, seed_everything
 from rich import get_console
 from rich.console import Console
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.build.data import build_data
+from src.build.instantiate import NONSENSE, refusal
 from src.build.instantiate import build as instantiate
-from src.build.network import build_recognizer, skeleton
+from src.build.network import build_recognizer, measure_network
 from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.data.handover import worker_errors_named
 from src.errors import UserError
+from src.frozen.build import check_precision, feature_data
+from src.frozen.data import FeatureData
 from src.models import weights
 from src.models.weights import download
 from src.runs import ranks, records
@@ -37,6 +45,14 @@ from src.training.loggers import Guarded, close_all, loggers, sync_hint
 from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
+LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
+MENDS = {  # what PyTorch's errors say → what to do
+    "more than 1 value per channel": "a batch of one clip whose feature map is a single value cannot be normalised; "
+    "give larger clips (model.clip.frames, model.clip.crop), or a recipe.batch_size that leaves no batch of one",
+    "MemoryError": f"there is not enough memory; {LESS}",
+    "can't allocate memory": f"there is not enough memory; {LESS}",
+    "OutOfMemoryError": f"there is not enough memory on the device; {LESS}",
+}
 
 
 @dataclass
@@ -50,7 +66,7 @@ class Session:
     cost: Cost
     checkpoint: Path | None  # to go on from
     module: Recognition
-    data: VideoData
+    data: VideoData | FeatureData
     trainer: Trainer
     loggers: list[Guarded]
     console: Console
@@ -66,6 +82,7 @@ def run(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) -> R
     """Train and test; returns what results.json says (None on ranks other than the first)."""
     session = build(cfg, folder, checkpoint)
     try:
+        fill(session)
         fit(session)
         test(session)
         return write(session)
@@ -102,7 +119,8 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     if trainer.is_global_zero:
         size = sum(p.numel() for p in module.recognizer.parameters()) / 1e6
         console.print(f"{record.title}: {size:.2f} M parameters → {folder}")
-    return Session(cfg, folder, record, about_data, costs, checkpoint, module, data, trainer, made, console)
+    features = as_features(cfg, module, data, trainer, checkpoint)
+    return Session(cfg, folder, record, about_data, costs, checkpoint, module, features or data, trainer, made, console)
 
 
 def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition, VideoData]:
@@ -110,16 +128,38 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
 
     initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
     """
-    skeleton(cfg, num_classes=2)  # an impossible pair is refused before data is touched
+    check_precision(cfg)
+    measure_network(cfg, num_classes=2)  # an impossible network, or recipe, is refused before data is touched
+    check_recipe(cfg)
     file = download.obtain(cfg.weights) if initial_weights else None
     data = build_data(cfg)
     seed_everything(cfg.seed, verbose=False)
     module = recognition(cfg, data.lists.classes, data)
     if file is not None:
         log.info("%s: %s", file.name, weights.load(module.recognizer, file).summary)
+    elif initial_weights and cfg.freeze.kind != "none":
+        log.warning("freeze=%s with weights=none: what is frozen are random weights", cfg.freeze.kind)
     if cfg.model.channels_last:
         module.recognizer.channels_last()
     return module, data
+
+
+def check_recipe(cfg: DictConfig) -> None:
+    """Refuse arguments with which the optimizer or the schedule cannot be made, or cannot take a step.
+
+    Raises:
+        UsageError: names the component and its reason.
+    """
+    what = "optim.optimizer"
+    try:
+        optimizer = instantiate(cfg.optim.optimizer)([torch.nn.Parameter(torch.zeros(1))])
+        what = "schedule.scheduler"
+        if cfg.schedule.scheduler:
+            scheduler = instantiate(cfg.schedule.scheduler)(optimizer)
+            optimizer.step()
+            scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
+    except NONSENSE as error:
+        raise refusal(what, error) from error
 
 
 def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = None) -> Recognition:
@@ -137,10 +177,33 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
     )
 
 
+def as_features(
+    cfg: DictConfig, module: Recognition, data: VideoData, trainer: Trainer, checkpoint: Path | None
+) -> FeatureData | None:
+    """The data as features of the frozen backbone, where the configuration wants that."""
+    if cfg.freeze.kind != "backbone" or not cfg.features.cache:
+        return None
+    if checkpoint is not None:
+        checkpoints.restore(module, checkpoint)  # features are those of its backbone
+    device = trainer.strategy.root_device
+    return feature_data(cfg, data, module.recognizer, device, trainer.global_rank, trainer.world_size)
+
+
+def fill(session: Session) -> None:
+    """Compute the features that are missing, where the backbone is frozen."""
+    if not isinstance(session.data, FeatureData):
+        return
+    phases = ["train", "val", *(["test"] if session.cfg.test.enabled else [])]
+    console = session.console if ranks.rank() == 0 else Console(quiet=True)
+    with refusals_named():
+        filled = session.data.fill(phases, console)
+    session.seconds["features"] = round(filled.seconds, 1)
+
+
 def fit(session: Session) -> None:
     """Train, from the beginning or the checkpoint."""
     start = time.perf_counter()
-    with worker_errors_named():
+    with refusals_named():
         session.trainer.fit(session.module, session.data, ckpt_path=session.checkpoint, weights_only=True)
     session.seconds["fit"] = round(time.perf_counter() - start, 1)
 
@@ -156,7 +219,7 @@ def test(session: Session) -> None:
     if file is not None:
         checkpoints.restore(session.module, file)
     start = time.perf_counter()
-    with worker_errors_named():
+    with refusals_named():
         session.trainer.test(session.module, session.data, verbose=False)
     session.seconds["test"] = round(time.perf_counter() - start, 1)
 
@@ -194,7 +257,8 @@ def write(session: Session) -> Results | None:
         scores.save(session.folder.scores)
     records.write(session.folder.results, outcome)
     if scores is not None:
-        outputs.show(scores, session.module.recognizer, session.data, session.folder.path, session.loggers)
+        clips = None if isinstance(session.data, FeatureData) else session.data  # features need no decoder
+        outputs.show(scores, session.module.recognizer, clips, session.folder.path, session.loggers)
     outputs.summarize(outcome, session.loggers)
     hint = sync_hint(session.loggers, session.folder)
     outputs.print_summary(session.console, outcome, session.folder.path, hint)
@@ -228,13 +292,35 @@ def make_trainer(
             use_distributed_sampler=False,
             default_root_dir=folder,
         )()
-    except (ValueError, TypeError, RuntimeError) as error:  # Lightning's own exceptions are kinds of these
-        raise UserError(
-            f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names"
-        ) from error
+    except (*NONSENSE, ImportError, MisconfigurationException) as error:
+        raise _refused(error) from error
     # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """The device that one process without a trainer works on."""
+    return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+
+
+def _refused(error: Exception) -> UserError:
+    return UserError(f"trainer: {' '.join(str(error).split())[:300]}; change the trainer.* option it names")
+
+
+@contextmanager
+def refusals_named() -> Iterator[None]:
+    """Within the block what Lightning and PyTorch refuse only once they have started is one line."""
+    try:
+        with worker_errors_named():
+            yield
+    except MisconfigurationException as error:
+        raise _refused(error) from error
+    except (MemoryError, RuntimeError, ValueError) as error:
+        mend = next((mend for text, mend in MENDS.items() if text in f"{type(error).__name__}: {error}"), None)
+        if mend is None:
+            raise
+        raise UserError(mend) from error
 
 
 def quiet_lightning() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -40,7 +41,8 @@ def save_confusion(scores: Scores, folder: Path) -> Path:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    with files.replacing(folder / "confusion.png") as temporary:
+    with files.replacing(folder / "confusion.png") as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # that the font lacks; a box takes its place
         figure.savefig(temporary, dpi=110)
     return folder / "confusion.png"
 

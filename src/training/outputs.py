@@ -110,26 +110,41 @@ def all_unreadable(trainer: Trainer, module: Recognition) -> dict[str, list[str]
     return {phase: sorted(messages) for phase, messages in merged.items() if messages}
 
 
-def show(scores: Scores, recognizer: Recognizer, data: VideoData, folder: Path, loggers: list[Guarded]) -> None:
-    """Confusion matrix, attention and worst mistakes, into the folder and to W&B. A failure is a warning."""
+def show(scores: Scores, recognizer: Recognizer, data: VideoData | None, folder: Path, loggers: list[Guarded]) -> None:
+    """Confusion matrix, attention and worst mistakes, into the folder and to W&B. A failure is a warning.
+
+    data: where the videos are; None: no video is opened, and there is the confusion matrix alone.
+    """
+    pictures: dict[str, Path] = {}
+    rows: list[dict[str, Any]] = []
+    _try("confusion matrix", lambda: pictures.update(confusion=mistakes.save_confusion(scores, folder)))
+    if data is not None:
+        _show_videos(scores, recognizer, data, folder, pictures, rows)
+    for logger in loggers:
+        if logger.is_wandb:
+            logger.attempt(lambda: _log_pictures(logger, pictures, rows, folder))  # noqa: B023
+
+
+def _show_videos(
+    scores: Scores,
+    recognizer: Recognizer,
+    data: VideoData,
+    folder: Path,
+    pictures: dict[str, Path],
+    rows: list[dict[str, Any]],
+) -> None:
     by_name = {video.name: video for video in data.videos["test"]}
 
     def frames_of(name: str) -> NDArray[np.uint8]:
         frames: NDArray[np.uint8] = data.frames(by_name[name])
         return frames
 
-    pictures: dict[str, Path] = {}
-    _try("confusion matrix", lambda: pictures.update(confusion=mistakes.save_confusion(scores, folder)))
     if attention.has_attention(recognizer):
         _try(
             "attention",
             lambda: pictures.update(attention=attention.save(recognizer, frames_of(scores.videos[0]), folder)),
         )
-    rows: list[dict[str, Any]] = []
     _try("worst mistakes", lambda: rows.extend(mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)))
-    for logger in loggers:
-        if logger.is_wandb:
-            logger.attempt(lambda: _log_pictures(logger, pictures, rows, folder))  # noqa: B023
 
 
 def _try(what: str, action: Callable[[], Any]) -> None:

@@ -102,6 +102,19 @@ class Recognition(LightningModule):
         logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
         return logits.view(*clip.shape[:2], -1)  # NV K → N V K
 
+    def maps(self, batch: Batch) -> tuple[Sequence[Tensor], tuple[int, int]]:
+        """What the trunk makes of each view (NV, Ci, Ti, H, W), computed or kept, and the numbers N and V."""
+        if "maps" in batch:
+            kept = batch["maps"]
+            return [one.flatten(0, 1) for one in kept], (kept[0].shape[0], kept[0].shape[1])  # N V … → NV …
+        clip = batch["clip"]
+        return self.recognizer.trunk(clip.flatten(0, 1)), (clip.shape[0], clip.shape[1])  # N V C T H W → NV C T H W
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Of each view (N, V, K), from its clip or from what the trunk has made of it."""
+        maps, shape = self.maps(batch)
+        return self.recognizer.classify(maps).view(*shape, -1)  # NV K → N V K
+
     # Training
 
     def on_train_epoch_start(self) -> None:
@@ -117,7 +130,7 @@ class Recognition(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._note_unreadable("train", batch)
-        logits = self(batch["clip"]).mean(1)  # N V K → N K
+        logits = self.logits(batch).mean(1)  # N V K → N K
         label = batch["label"]
         readable = (label != IGNORE).sum()
         loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
@@ -182,7 +195,7 @@ class Recognition(LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         self._note_unreadable("val", batch)
         readable = batch["label"] != IGNORE
-        self.val_scores.add(batch["video_id"][readable], self(batch["clip"])[readable])
+        self.val_scores.add(batch["video_id"][readable], self.logits(batch)[readable])
 
     def on_validation_epoch_end(self) -> None:
         scores = self._gather("val", self.val_scores)
@@ -205,9 +218,8 @@ class Recognition(LightningModule):
         self._note_unreadable("test", batch)
         if not len(batch["label"]):
             return
-        shape = batch["clip"].shape[:2]  # N, V
-        maps = self.recognizer.trunk(batch["clip"].flatten(0, 1))  # N V C T H W → NV C T H W
-        self.test_scores.add(batch["video_id"], self.recognizer.classify(maps).view(*shape, -1))
+        maps, shape = self.maps(batch)
+        self.test_scores.add(batch["video_id"], self.recognizer.classify(maps).view(*shape, -1))  # NV K → N V K
         if self.variants:
             changed = logits(self.recognizer, maps, self.variants)  # NV A K
             self.changed_scores.add(batch["video_id"], changed.reshape(*shape, -1))  # NV A K → N V AK

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.signals import Stopped, stop_on_signals
-from src.text import printable
+from src.text import disk_message, printable
 from src.training import loop
 
 
@@ -34,6 +34,8 @@ def main(content: Any, folder: str, checkpoint: str | None, log: str | None = No
         sys.exit(stopped.exit_code)
     except UserError as error:
         sys.exit(f"error: {printable(error)}")
+    except OSError as error:
+        sys.exit(f"error: {disk_message(error)}")
 
 
 def run(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None) -> None:

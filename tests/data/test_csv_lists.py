@@ -83,6 +83,8 @@ FORMS = {
     "..": rows(header="path,label", line="run/../{path},{label}"),
     "no ending": rows(header="path,label").replace(".mp4", ""),
     "no ending, no header": rows(" ").replace(".mp4", ""),
+    "two marks of byte order": b"\xef\xbb\xbf\xef\xbb\xbf" + rows(header="path,label").encode(),
+    "end of a file in DOS": rows(header="path,label") + "\x1a",
     "quotes": rows(header='"path","label"', line='"{path}","{label}"'),
 }
 
@@ -239,7 +241,11 @@ def test_videos_outside_of_the_root_are_read_with_a_warning(root: Path, caplog: 
         ),
         ("path,label\nrun/clip0.mp4,x\n", "names one video only"),
         ("path,label\n\x1b[31m.mp4,x\n", r"line 2: \\x1b\[31m.mp4 does not exist"),
-        (b"PK\x03\x04\0\0", "is not a text file; save it as CSV in UTF-8"),
+        (b"PK\x03\x04\0\0", r"is not a text file \(line 1 holds a NUL byte\); save it as CSV in UTF-8"),
+        ("path,label\nrun/cl\0ip0.mp4,x\n", "line 2 holds a NUL byte"),
+        ("path,label\nrun/clip0.mp4,x\nrun,x\n", "line 3: run is a folder; name a video in each line"),
+        ("path,label\n.,x\nrun/clip0.mp4,x\n", r"line 2: \. is a folder"),
+        ("path,label\nrun/clip0.mp4,1000\nrun/clip1.mp4,1e3\n", r"labels 1000 and 1e3 \(lines 2 and 3\)"),
         (b"\xff\xfea\0b\0c", "is not valid UTF-16; save it as UTF-8"),
         ("path,label\n" + "x" * 300 + ".mp4,x\n", "does not exist"),
     ],
@@ -254,6 +260,17 @@ def test_a_name_without_ending_that_two_files_have(root: Path) -> None:
     (root / "run" / "clip0.avi").write_bytes(b"other")
     with pytest.raises(UserError, match=r"line 2: run/clip0 may be run/clip0.avi, run/clip0.mp4; add the ending"):
         read(root, "path,label\nrun/clip0,run\nwalk/clip0,walk\n")
+
+
+def test_a_list_without_an_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.data.list_text.LARGEST", 1 << 20)
+    with pytest.raises(UserError, match=r"list /dev/zero is over 1 MiB large, as no list is"):
+        folder(str(root), csv="/dev/zero")
+
+
+def test_home_in_a_list(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root))
+    assert pairs(read(root, rows(header="path,label", line="~/{path},{label}"))) == EXPECTED
 
 
 def test_a_list_that_is_not_there(root: Path) -> None:

@@ -215,7 +215,7 @@ def writer(root: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_two_processes_make_one_whole_set(made: Lists, tmp_path: Path) -> None:
     processes = [writer(tmp_path) for _ in range(2)]
-    roots = {process.communicate(timeout=120)[0].strip() for process in processes}
+    roots = {process.communicate(timeout=250)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0] and len(roots) == 1
     assert digest(Path(roots.pop())) == digest(Path(made.root))
     assert not list(tmp_path.glob("*.unfinished"))
@@ -226,7 +226,7 @@ def test_an_interrupted_writer_leaves_no_half_set(made: Lists, tmp_path: Path) -
     assert process.stdout is not None
     assert process.stdout.readline() == "one\n"  # it is in the middle
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=250)
     left = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert len(left) == 1 and left[0].name.endswith(".unfinished")
     users = tmp_path / ".unfinished business"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from src import files
 from src.reports import tables
+from src.reports.comparisons import compare
 from src.reports.lines import Line, lines_of
 from src.reports.report import Report
 from src.reports.sources import Entry
@@ -94,6 +95,25 @@ def test_protocols_are_never_mixed() -> None:
     text = tables.plain(Report("x", "x", lines))
     assert "holdout (fraction 0.1)" in text
     assert "paper · ordered_motions" in text
+
+
+def test_frozen_backbones_are_never_mixed_with_trained_ones_nor_set_beside_the_paper() -> None:
+    folders = [
+        write_run("a", share(6)),
+        write_run("b", share(8), seed=1, settings={"freeze.kind": "backbone"}),
+        write_run("c", share(9), seed=2, settings={"freeze.kind": "stages", "freeze.last": "stage2"}),
+    ]
+    lines = lines_of([Entry("bert", [job_of(folder) for folder in folders], [], {"top1": 77.49, "params": 47.4})])
+    assert [line.title for line in lines] == [
+        "bert [paper · ordered_motions]",
+        "bert [paper · ordered_motions · frozen backbone]",
+        "bert [paper · ordered_motions · frozen backbone up to stage2]",
+    ]
+    assert [line.paper for line in lines] == [77.49, None, None]
+    assert [line.expected.get("params") for line in lines] == [47.4, None, None]
+    for first, second in ((0, 1), (1, 2)):
+        assert not compare(lines[first], lines[second]).made
+    assert "Frozen backbone" in tables.plain(Report("x", "x", lines))
 
 
 def test_lists_of_videos_are_never_mixed() -> None:

@@ -12,12 +12,15 @@ class Backbone(nn.Module):
 
     channels: Ci of each pathway's map.
     reduction: the block behind the trunk, where there is one.
+    behind: names of the constructor's arguments that say what stands behind the trunk, and of the trunk nothing that
+        its weights do not show.
     replaced: blocks that a reduction takes the place of. Start of the tensor names of such a block → start of the
         names of the block in its place, both inside the backbone. Empty for most.
     """
 
     channels: tuple[int, ...]
     reduction: nn.Module
+    behind: tuple[str, ...] = ()
     replaced: dict[str, str]
 
     def __init__(self) -> None:

@@ -28,6 +28,8 @@ class I3D(Backbone):
     reduction: "frmb" replaces the last module by one of widths `reduced`, "frab" appends that one.
     """
 
+    behind = ("reduction", "reduced")
+
     def __init__(
         self,
         in_channels: int,

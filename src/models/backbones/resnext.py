@@ -20,6 +20,8 @@ class ResNeXt(Backbone):
     reduction: "frmb" replaces the last bottleneck by one that ends in `reduced_channels`, "frab" appends it.
     """
 
+    behind = ("reduction", "reduced_channels")
+
     def __init__(
         self,
         in_channels: int,

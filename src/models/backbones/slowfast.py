@@ -29,6 +29,8 @@ class SlowFast(Backbone):
         appends it: with fusion="early" in both pathways, with fusion="late" in the slow one (Section 3.3).
     """
 
+    behind = ("reduction", "fusion", "reduced_channels")
+
     def __init__(
         self,
         in_channels: int,

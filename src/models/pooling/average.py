@@ -9,6 +9,7 @@ class Average(Head):
     """The mean over time and space: (N, C, T, H, W) → (N, C), for any T."""
 
     sees_order = False
+    reads_maps = False
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()

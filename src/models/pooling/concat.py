@@ -11,6 +11,8 @@ class Concat(Head):
     There is no activation between that layer and the classifier (Table 1: concatenation + fully connected).
     """
 
+    reads_maps = False
+
     def __init__(self, channels: int, length: int, hidden: int | None) -> None:
         super().__init__()
         self.length = length

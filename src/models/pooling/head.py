@@ -9,13 +9,14 @@ class Head(nn.Module):
     A head is built as `Head(channels, length, **arguments)`: `channels` is C and `length` is T.
 
     has_attention: whether the head can report what it attends to, see `attention`.
-    reads_maps: whether it looks at single positions of the map; else the tokens are all it needs.
+    reads_maps: whether it looks at single positions of the map. A head whose answer follows from the tokens says False,
+        and its features take a fraction of the room.
     sees_order: whether its output depends on the order of the time steps; one that says no is taken at its word.
     """
 
     out_channels: int
     has_attention: bool = False
-    reads_maps: bool = False
+    reads_maps: bool = True
     sees_order: bool = True
 
     def attention(self, feature_map: Tensor) -> Tensor:

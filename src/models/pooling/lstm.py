@@ -9,6 +9,8 @@ from src.models.pooling.head import Head, tokens
 class Lstm(Head):
     """A stacked LSTM over the tokens, read at the last step: (N, C, T, H, W) → (N, `hidden`), for any T."""
 
+    reads_maps = False
+
     def __init__(self, channels: int, length: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(channels, hidden, num_layers=layers, batch_first=True)

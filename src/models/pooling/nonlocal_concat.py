@@ -43,8 +43,6 @@ class NonLocalConcat(Head):
     `inner` is the width of the block's embeddings; None makes it as wide as the feature map (the paper: 512).
     """
 
-    reads_maps = True
-
     def __init__(self, channels: int, length: int, inner: int | None, hidden: int | None) -> None:
         super().__init__()
         self.block = NonLocal(channels, channels if inner is None else inner)

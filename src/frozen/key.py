@@ -1,0 +1,56 @@
+"""What features depend on: two networks and samplings with equal descriptions have the same features of a video."""
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from src.models.recognizer import Recognizer
+
+VERSION = 1  # raise it when the same description would give other features
+BEHIND = "reduction."  # tensors of the backbone that stand behind the trunk
+
+
+def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any]]:
+    """Phase (train, val, test) → all that its features depend on, beside the videos."""
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    backbone = {
+        name: value for name, value in config["model"]["backbone"].items() if name not in recognizer.backbone.behind
+    }
+    common = {
+        "version": VERSION,
+        "backbone": backbone,
+        "weights": digest_of_trunk(recognizer),
+        "mean": config["model"]["mean"],
+        "std": config["model"]["std"],
+        "clip": config["model"]["clip"],
+        "modality": config["modality"]["name"],
+        "keep": "tokens" if recognizer.tokens else "maps",
+        "dtype": config["features"]["dtype"],
+        "precision": config["features"]["precision"],
+    }
+    data, test = config["data"], config["test"]
+    drawn = {"clips": config["features"]["clips"], "flip": data["flip"], "scales": data["scales"]}
+    return {
+        "train": common | {"drawn": drawn},
+        "val": common | {"centre": 1},
+        "test": common | {"views": {"clips": test["clips"], "crops": test["crops"]}},
+    }
+
+
+def key(description: dict[str, Any]) -> str:
+    """Sixteen hex digits of a description."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_of_trunk(recognizer: Recognizer) -> str:
+    """SHA-256 of the trunk's weights: names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(recognizer.backbone.state_dict().items()):
+        if name.startswith(BEHIND) or not tensor.is_floating_point():
+            continue
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
