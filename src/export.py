@@ -11,14 +11,15 @@ from src import files
 from src.command_line import network
 from src.command_line.options import Arguments, Command, Option, run_command
 from src.errors import UsageError, UserError
+from src.exporting import targets
+from src.exporting.targets import ENDINGS, PRECISIONS, UNSTATED
+from src.prediction import hub
 from src.runs.folder import RunFolder, find_run
 from src.text import console, printable
 
 if TYPE_CHECKING:
     from src.prediction.exported import Exported
     from src.prediction.network import Network
-
-FORMATS = ("onnx", "torch_export", "safetensors")
 
 COMMAND = Command(
     name="export",
@@ -29,10 +30,10 @@ COMMAND = Command(
     ),
     options={
         **{name: option for name, option in network.OPTIONS.items() if name != "hub"},
-        "format": Option("onnx, torch_export, or safetensors for this project", choices=FORMATS),
+        "format": Option("onnx, torch_export, or safetensors for this project", choices=tuple(ENDINGS)),
         "out": Option("the file; RUN/exports/network.ENDING, or network.ENDING without a run, if not given"),
-        "precision": Option("of the weights in the file", "float32", ("float32", "float16")),
-        "licence": Option("of the weights, in words", "not stated"),
+        "precision": Option("of the weights in the file", PRECISIONS[0], PRECISIONS),
+        "licence": Option("of the weights, in words", UNSTATED),
         "card": Option("write a page about the run: beside the file, or RUN/exports/README.md", "false"),
         "hub": Option("put the run's network there as user/name: weights as safetensors, and the page"),
     },
@@ -57,16 +58,16 @@ def export(arguments: Arguments) -> None:
     if run is None and (hub_name or page):
         raise UsageError("card= and hub= speak of a run; give run=FOLDER")
 
-    from src.exporting import export as exporting  # PyTorch, which wrong options do without
-    from src.prediction import hub
-
-    out = target(arguments, run, exporting.default_name(kind) if kind else "README.md")
+    out = target(arguments, run, targets.default_name(kind) if kind else "README.md")
     if kind:
-        exporting.check_target(kind, out)
+        targets.check(kind, out)
     if hub_name:
         hub.check_name(hub_name)
     arguments.values["hub"] = None  # where it goes, not where it comes from
     (opened,) = network.open_networks(arguments)
+
+    from src.exporting import export as exporting  # PyTorch, which a refusal does without
+
     record = run.read_run() if run else None
     precision, licence = str(arguments.values["precision"]), str(arguments.values["licence"])
     about = exporting.describe(opened, precision, licence, record.identity if record else None)

@@ -38,6 +38,8 @@ def open_networks(arguments: Arguments) -> list["Network"]:
     """
     runs, files = arguments.repeated["run"], arguments.repeated["checkpoint"]
     names = arguments.values["classes"]
+    if arguments.values["hub"] and (runs or files):
+        raise UsageError("hub= names the network; leave run= and checkpoint= out")
     if runs:
         if len(files) > 1 and len(files) != len(runs):
             raise UsageError(f"{len(files)} checkpoint= for {len(runs)} run=: give one for each run, or none")

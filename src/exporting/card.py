@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from src.errors import UserError
-from src.exporting.export import UNSTATED
+from src.exporting.targets import UNSTATED
 from src.prediction.exported import Exported
 from src.reports import order
 from src.reports.order import OrderRow
@@ -57,7 +57,7 @@ def card(folder: RunFolder, about: Exported, files: Sequence[str] = ()) -> str:
         "## Licence\n",
         f"{_shown(about.licence)}. The data that it learned from, and weights that it started from, have their own.",
     ]
-    notes = [f"- {_shown(problem)}" for problem in run.problems]
+    notes = [f"- {_shown(problem.replace(f'{folder}/', ''))}" for problem in run.problems]
     return "\n".join([*parts, *(["\n## Notes\n", *notes] if notes else [])]) + "\n"
 
 
@@ -171,9 +171,9 @@ def _confusions(scores: Scores | None) -> list[str]:
 def _cost(run: Run) -> str:
     cost = run.results.cost
     rows = [
-        ["parameters", f"{cost.params / 1e6:.2f} M"],
-        ["multiply-accumulates for a clip", f"{cost.macs / 1e9:.2f} G"],
-        ["operations for a clip, as the paper counts", f"{cost.operations / 1e9:.2f} G"],
+        ["parameters", f"{cost.params / 1e6:.4g} M"],
+        ["multiply-accumulates for a clip", f"{cost.macs / 1e9:.4g} G"],
+        ["operations for a clip, as the paper counts", f"{cost.operations / 1e9:.4g} G"],
     ]
     return "\n".join([*pipes(["", "value"], rows), ""])
 
