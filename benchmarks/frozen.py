@@ -195,6 +195,10 @@ def main() -> None:
     for name in chosen:
         with tempfile.TemporaryDirectory() as scratch:
             rows += parts[name](Path(scratch))
+        report(rows)  # after each part: they take long
+
+
+def report(rows: list[list[str]]) -> None:
     content: dict[str, Any] = {"machine": machine("torch", "pytorch-lightning"), "rows": rows}
     notes = (
         "Filling: I3D, 64 frames of 224×224, beside a plain loop over recognizer.features, medians of "
