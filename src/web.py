@@ -104,7 +104,7 @@ def examples() -> "list[tuple[str, Video]]":
         lists = read_lists(composed(list(EXAMPLES)))
     except UserError:
         return []
-    return [(lists.classes[video.label].replace("_", " "), video) for video in lists.test]
+    return [(lists.classes[video.label], video) for video in lists.test]
 
 
 if __name__ == "__main__":

@@ -128,8 +128,8 @@ def build(choices: Sequence[Choice], examples: Sequence[tuple[str, Video]], fold
             with gr.Column(scale=3):
                 classes = gr.Label(label="Classes", num_top_classes=TOP, elem_id="classes")
                 note = gr.HTML(elem_id="note")
-                timeline = gr.HTML(label="When", elem_id="timeline")
-        why = gr.HTML(label="Why", elem_id="why")
+                timeline = gr.HTML(elem_id="timeline")
+        why = gr.HTML(elem_id="why")
         gr.Markdown(
             "A video is removed from this machine once it is answered: to ask another network, drop it again.",
         )
@@ -151,12 +151,13 @@ def remove(video: Path, folder: Path) -> None:
 
 def _pictures(answer: Answer) -> tuple[str, str]:
     """When and why, as HTML that has the pictures in it: no file of them need be kept for the browser."""
-    when = _image(answer.timeline, "probabilities over time") if answer.timeline else ""
+    when = "<h3>When</h3>" + _image(answer.timeline, "probabilities over time") if answer.timeline else ""
     if answer.picture is None or answer.clip is None:
         return when, ""
     style = "max-height: 320px; max-width: 100%"
     clip = f'<video src="{_data(answer.clip, "video/mp4")}" style="{style}" autoplay loop muted controls></video>'
-    return when, _image(answer.picture, "frames, Grad-CAM, score without each time step, attention") + clip
+    picture = _image(answer.picture, "frames, Grad-CAM, score without each time step, attention")
+    return when, "<h3>Why: the clip that speaks most for the first class</h3>" + picture + clip
 
 
 def _image(path: Path, text: str) -> str:
