@@ -41,7 +41,7 @@ def web(arguments: Arguments) -> None:
     port = arguments.whole("port") if arguments.values["port"] is not None else None
     if port is not None and port > 65535:
         raise UsageError(f"port={port}: give a whole number from 1 to 65535")
-    if len(arguments.repeated["run"]) > 1:
+    if any(len(arguments.repeated[name]) > 1 for name in ("run", "checkpoint")):
         raise UsageError("the page asks one network; give one run=, or none for a choice of all")
     extras.require("the page", "web", "gradio")
     offered = choices(arguments)
@@ -61,7 +61,8 @@ def choices(arguments: Arguments) -> "list[Choice]":
     from src.page.answer import Choice  # PyTorch, which wrong options do without
 
     typed = {word.partition("=")[0] for word in arguments.overrides}
-    if arguments.repeated["run"] or arguments.repeated["checkpoint"] or arguments.values["hub"] or "weights" in typed:
+    is_named = arguments.repeated["run"] or arguments.repeated["checkpoint"] or arguments.values["hub"]
+    if is_named or typed & {"model", "weights"}:
         (named,) = network.open_networks(arguments)
         return [Choice(named.origin, lambda: named)]
     words = arguments.overrides

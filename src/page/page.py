@@ -101,7 +101,8 @@ def build(choices: Sequence[Choice], examples: Sequence[tuple[str, Video]], fold
 
     def example(index: int) -> str:
         source = Path(examples[index][1].path)
-        place = Path(tempfile.mkdtemp(dir=folder))
+        place = folder / f"example {index}"  # from where Gradio copies it, as it does with an upload
+        place.mkdir(exist_ok=True)
         return str(shutil.copy(source, place / source.name))
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_S, LEFT_S)) as page:

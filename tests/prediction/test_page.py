@@ -104,9 +104,10 @@ def test_runs_and_published_weights_are_offered(
 
 
 def test_wrong_options_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for words, said in ((["port=x"], "port=x"), (["port=70000"], "65535"), (["run=a", "run=b"], "one run=")):
+    two = ["checkpoint=a.ckpt", "checkpoint=b.ckpt"]
+    for words, said in ((["port=x"], "port=x"), (["port=70000"], "65535"), (two, "one network")):
         with pytest.raises(UsageError, match=said):
             web.web(parse(web.COMMAND, words))
     monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="gradio not installed; .*--extra web"):
+    with pytest.raises(UserError, match=r"gradio not installed; .*--extra web"):
         web.web(parse(web.COMMAND, []))
