@@ -87,9 +87,10 @@ def build(choices: Sequence[Choice], examples: Sequence[tuple[str, Video]], fold
     opened = Opened(list(choices))
     titles = list(opened.choices)
 
-    def ask(title: str, video: str | None) -> Iterator[tuple[dict[str, float], str, str, str]]:
+    def ask(title: str, video: str | None) -> Iterator[tuple[dict[str, float] | None, str, str, str]]:
         if video is None:
             raise gr.Error("Drop or record a video first.", print_exception=False)
+        yield None, "", "", ""  # what was said of another video does not stay beside an error
         try:
             with tempfile.TemporaryDirectory(dir=folder) as pictures:
                 for answer in answers(opened.get(title), Path(video), Path(pictures)):
