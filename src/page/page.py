@@ -90,8 +90,8 @@ def build(choices: Sequence[Choice], examples: Sequence[tuple[str, Video]], fold
     def ask(title: str, video: str | None) -> Iterator[tuple[dict[str, float] | None, str, str, str]]:
         if video is None:
             raise gr.Error("Drop or record a video first.", print_exception=False)
-        yield None, "", "", ""  # what was said of another video does not stay beside an error
         try:
+            yield None, "", "", ""  # what was said of another video does not stay beside an error
             with tempfile.TemporaryDirectory(dir=folder) as pictures:
                 for answer in answers(opened.get(title), Path(video), Path(pictures)):
                     yield answer.shares, html.escape(answer.note), *_pictures(answer)
