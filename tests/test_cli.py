@@ -14,7 +14,7 @@ from src.config import CONF, EXPERIMENTS, ROOT
 from src.errors import UsageError
 
 HEAVY = ("torch", "pytorch_lightning", "torchvision", "decord", "av", "matplotlib", "wandb", "cv2")
-OPTION_COMMANDS = ("evaluate", "predict", "export", "demo")
+OPTION_COMMANDS = ("evaluate", "predict", "export", "web", "demo")
 SMALL = ("model=tiny", "pooling=average", "logger=csv", "dry_run=true")
 
 # Runs a command and then says which of the heavy packages it has imported.

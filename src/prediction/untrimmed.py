@@ -93,6 +93,22 @@ def look(network: Network, one: Input, path: str, settings: Settings) -> Seen:
     return seen
 
 
+def watch(network: Network, path: str, settings: Settings) -> Seen:
+    """What is seen in one video file; nothing is printed or written. `seen.error` says where it breaks off.
+
+    Raises:
+        UserError: nothing of it can be read.
+    """
+    seen = Seen()
+    try:
+        _ask(network, path, path, settings, seen, None, Progress(disable=True))
+    except UnreadableVideoError as error:
+        if not seen.windows:
+            raise
+        seen.error = str(error)
+    return seen
+
+
 @contextmanager
 def _progress(source: str) -> Iterator[Progress]:
     """A bar of seconds, where somebody watches and the end is known."""
