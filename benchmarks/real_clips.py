@@ -149,7 +149,7 @@ def picture(found: Sequence[Line], file: Path) -> None:
     axes.set_ylabel("top-1 %")
     axes.set_ylim(0, 100)
     axes.set_title("UTD-MHAD, five gestures, I3D frozen: mean and deviation of five seeds")
-    axes.legend(loc="lower right", ncols=3)
+    axes.legend(loc="upper left", ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
 
