@@ -71,7 +71,7 @@ def test_the_test_takes_every_view(videos: Path, tmp_path: Path) -> None:
         assert close(kept[i], recognizer.eval().trunk(views)[0])
 
 
-@pytest.mark.parametrize("pooling", ["bert", "nonlocal_concat_fc"])
+@pytest.mark.parametrize("pooling", ["bert", pytest.param("nonlocal_concat_fc", marks=pytest.mark.slow)])
 def test_a_run_is_the_same_with_and_without_a_cache(pooling: str, videos: Path, tmp_path: Path) -> None:
     own = words(videos, tmp_path / "features", f"pooling={pooling}", "recipe.epochs=3")
     kept, clips = (train([*own, f"features.cache={cache}"], tmp_path / cache) for cache in ("true", "false"))
@@ -98,7 +98,7 @@ def test_half_precision_is_half_the_size_and_nearly_the_same(videos: Path, tmp_p
     assert sizes[0] < sizes[-1] * 0.6
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.slow)])
 def test_the_precision_of_the_backbone(precision: str, videos: Path, tmp_path: Path) -> None:
     exact, rough = (filled(words(videos, tmp_path, f"features.precision={p}"), ["val"]) for p in ("32-true", precision))
     assert exact.filler.stores["val"].folder != rough.filler.stores["val"].folder

@@ -178,7 +178,7 @@ def broken(videos: Path, root: Path, *phases: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_unreadable_video_is_named(phase: str, workers: int, videos: Path, tmp_path: Path) -> None:
     root = broken(videos, tmp_path / "videos", phase)
