@@ -44,7 +44,7 @@ def sample(folder: Path) -> list[str]:
         writer.writerow(["path", "label", "group", "split"])
         for number, clip in enumerate(clips):
             name = clip.name.split("_")[1]
-            writer.writerow([str(clip), name, clip.stem, "test" if number % 5 == 4 else "train"])
+            writer.writerow([str(clip), name, clip.stem, "test" if number % 5 == 1 else "train"])
     return [f"data.root={folder}", "data.csv=videos.csv", "weights=none", "protocol=paper"]
 
 
