@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format lock bench clean
+.PHONY: help setup demo web test test-slow lint format lock bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -20,6 +20,10 @@ $(READY): requirements.lock
 
 demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (4 min)
 	$(BIN)/python -m src.demo
+
+web: $(READY) ## a page in the browser, for this machine alone: drop a video, see its classes, when and why
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r pyproject.toml --extra web
+	$(BIN)/python -m src.web
 
 # Two processes, each on one thread; the tests of a file stay together, because they share what they have made.
 test: $(READY) ## the tests (at most 12 min on 2 cores)

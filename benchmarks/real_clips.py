@@ -22,6 +22,7 @@ from src.config import ROOT
 from src.reports import comparisons, lines, sources
 from src.reports.lines import Line
 from src.scores import Scores
+from src.sweeps import manifest
 
 TABLES = {  # all heads; FRMB is none, and would need features of its own
     "probe_table1": ("average_sgd", "average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"),
@@ -60,7 +61,8 @@ def read(folder: Path) -> list[Line]:
     """The rows of both tables, each once."""
     os.chdir(folder)
     found: dict[str, Line] = {}
-    for source in sources.choose(list(TABLES), [])[0]:
+    started = [table for table in TABLES if table in manifest.started()]
+    for source in sources.choose(started, [])[0]:
         for line in lines.lines_of(source.entries):
             if line.results:
                 found.setdefault(line.name, line)
@@ -147,7 +149,7 @@ def picture(found: Sequence[Line], file: Path) -> None:
     axes.set_ylabel("top-1 %")
     axes.set_ylim(0, 100)
     axes.set_title("UTD-MHAD, five gestures, I3D frozen: mean and deviation of five seeds")
-    axes.legend(loc="lower right", ncols=3)
+    axes.legend(loc="upper left", ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=150)
 

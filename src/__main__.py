@@ -3,8 +3,9 @@
 COMMANDS = {
     "train": "train, validate and test one network, or all runs of a table",
     "evaluate": "test a run's network again: other views, other videos, another checkpoint",
-    "predict": "name the classes that a run's network sees in a video",
+    "predict": "name the classes that a network sees in videos and streams, and when",
     "export": "write a network to a file for other programs, and a page about it",
+    "web": "a page in the browser: drop a video, see its classes, when they come, and why",
     "prepare": "unpack and check a downloaded data set, decode every video once, make optical flow",
     "features": "compute the features of a frozen backbone ahead of training, or write them for other programs",
     "sweep": "list the sweeps that have been started, and where each of their runs stands",

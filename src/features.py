@@ -39,7 +39,6 @@ def features(cfg: DictConfig) -> None:
     folder = files.home_expanded(cfg.features.export) if cfg.features.export else None
     if folder:
         check_new(folder)
-    from src.data.handover import worker_errors_named
     from src.frozen.build import feature_data, features_root
     from src.training import loop  # Lightning and the decoders, which the refusals above do without
 
@@ -47,7 +46,7 @@ def features(cfg: DictConfig) -> None:
     module, clips = loop.assemble(cfg)
     data = feature_data(cfg, clips, module.recognizer, loop.device_of(cfg))
     terminal = console()
-    with worker_errors_named():
+    with loop.refusals_named():
         filled = data.fill(["train", "val", "test"], terminal)
     left_out = sum(len(reasons) for reasons in filled.unreadable.values())
     videos = sum(len(phase) for phase in data.phases.values())

@@ -47,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.filename is None or prefix in str(error.filename):  # a full disk has no name, a temporary one is none
-            error.filename = str(path)
+            # A new one, because the names in PyAV's errors cannot be changed.
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
     finally:
         if temporary is not None:

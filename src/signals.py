@@ -189,11 +189,11 @@ def exit_while_starting() -> None:
 
     for number in SIGNALS:
         signal.signal(number, end)
-    atexit.register(_ignore_from_now_on)
+    atexit.register(ignore_from_now_on)
 
 
-def _ignore_from_now_on() -> None:
-    """What is left is the interpreter's own end, whose exit code stands: it would take its handlers away first."""
+def ignore_from_now_on() -> None:
+    """For the end of a command, whose exit code stands: an interpreter that ends takes its handlers away first."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

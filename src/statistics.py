@@ -109,6 +109,15 @@ def holm(p_values: list[float]) -> list[float]:
     return corrected
 
 
+def wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share, 95 % by default: (low, high) in 0..1. `count` must be at least 1."""
+    share = hits / count
+    centre = share + z * z / (2 * count)
+    margin = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+
+
 def bootstrap(
     differences: NDArray[np.float64],
     present: NDArray[np.bool_],

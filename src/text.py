@@ -47,6 +47,11 @@ def listed(names: Sequence[object], limit: int = NAMED, separator: str = ", ") -
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
+def counted(number: int, what: str) -> str:
+    """`1 clip`, `2 clips`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where tables and lines go: no markup in names, no wrapped lines, wide where no window sets the width."""
     stream = sys.stderr if stderr else sys.stdout

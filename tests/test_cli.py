@@ -14,7 +14,7 @@ from src.config import CONF, EXPERIMENTS, ROOT
 from src.errors import UsageError
 
 HEAVY = ("torch", "pytorch_lightning", "torchvision", "decord", "av", "matplotlib", "wandb", "cv2")
-OPTION_COMMANDS = ("evaluate", "predict", "demo")
+OPTION_COMMANDS = ("evaluate", "predict", "export", "web", "demo")
 SMALL = ("model=tiny", "pooling=average", "logger=csv", "dry_run=true")
 
 # Runs a command and then says which of the heavy packages it has imported.
@@ -106,6 +106,8 @@ REFUSED = {
     "no run given": ("evaluate", [], ["run="]),
     "no video given": ("predict", ["run=x"], ["video="]),
     "wrong number": ("predict", ["run=x", "video=y", "top=0"], ["top=0"]),
+    "no format given": ("export", ["run=x"], ["format="]),
+    "unknown format": ("export", ["run=x", "format=tflite"], ["format=tflite", "onnx"]),
     "wrong value for the demo": ("demo", ["seed=one"], ["seed=one", "whole number"]),
     "what the demo compares": ("demo", ["pooling=lstm"], ["pooling=lstm", "src.train"]),
     "a word for the demo": ("demo", ["fast"], ["fast", "--help"]),
@@ -130,6 +132,7 @@ def test_what_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
     for command, words in {
         "evaluate": ["run=nowhere"],
         "predict": ["run=nowhere", "video=x"],
+        "export": ["run=nowhere", "format=safetensors"],
         "train": ["model=tiny", "data=folder", "data.root=nowhere"],
     }.items():
         result = run(tmp_path, command, *words)

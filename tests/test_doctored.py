@@ -242,8 +242,8 @@ def test_a_checkpoint_of_code_is_not_unpickled(run: RunFolder, capsys: pytest.Ca
     for file in (run.best, run.last):
         content = torch.load(file, weights_only=True)
         torch.save({**content, "more": Code()}, file)
-    for name in COMMANDS:
-        assert "cannot be read" in is_refused(run, name, capsys)
+    for name, said in (("evaluate", "cannot be read"), ("predict", "only tensors are read")):
+        assert said in is_refused(run, name, capsys)
     words = json.loads(run.run.read_text())["overrides"]
     words = [word for word in words if not word.startswith("run_dir=")]
     cfg = composed([*words, f"ckpt_path={run}", "recipe.epochs=2"])

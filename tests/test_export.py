@@ -93,6 +93,9 @@ def _select(cfg: Any, name: str) -> Any:
     ("words", "code", "said"),
     [
         (["run=RUN"], 2, "which format"),
+        (["model=tiny", "card=true"], 2, "give run=FOLDER"),
+        (["run=RUN", "hub=name"], 2, "give user/name"),
+        (["run=RUN", "hub=../x/y"], 2, "give user/name"),
         (["run=RUN", "format=tflite"], 2, "one of onnx, torch_export, safetensors"),
         (["run=RUN", "format=safetensors", "precision=int8"], 2, "float16"),
         (["run=RUN", "format=safetensors", "out=net.onnx"], 2, "ends in .safetensors"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 
+import av
 import pytest
 from src import files
 from src.files import LONGEST_NAME, safe_name, safe_path
@@ -203,3 +204,10 @@ def test_home_is_expanded_and_that_of_nobody_stays(monkeypatch):
     assert files.home_expanded("~/a b") == Path("/home/me/a b")
     assert files.home_expanded("a/~") == Path("a/~")
     assert files.home_expanded("~nobody of this name/a") == Path("~nobody of this name/a")
+
+
+def test_an_error_of_pyav_names_the_file_that_was_meant(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, files.replacing(tmp_path / "a.mp4") as temporary:
+        raise av.error.OSError(28, "No space left on device", str(temporary))
+    assert caught.value.filename == str(tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 import torch
 from src import predict
 from src.errors import UserError
+from src.exporting import checking
 from src.prediction import onnx_file
 
 from tests.conftest import write_video
@@ -181,10 +182,28 @@ def test_what_is_no_onnx_file_is_refused(exported: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize(("model", "pooling"), PAIRS)
-def test_every_pair_in_every_format(tmp_path: Path, model: str, pooling: str, precision: str) -> None:
-    found = random_network(*tiny(model), f"pooling={pooling}")
+def test_every_pair(tmp_path: Path, model: str, pooling: str) -> None:
+    assert export(random_network(*tiny(model), f"pooling={pooling}"), "onnx", tmp_path / "net.onnx").difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", options("model"))
+def test_other_formats_precisions_and_flow(tmp_path: Path, model: str) -> None:
+    found = random_network(*tiny(model), "pooling=bert", "modality=flow")
     for kind, ending in (("onnx", ".onnx"), ("torch_export", ".pt2"), ("safetensors", ".safetensors")):
-        result = export(found, kind, tmp_path / f"net{ending}", precision)
-        assert result.difference <= 1e-4
+        for precision in ("float32", "float16"):
+            result = export(found, kind, tmp_path / f"{precision}{ending}", precision)
+            assert result.difference < 1e-4
+            assert (result.rounding is None) == (precision == "float32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["resnext101", "i3d", "slowfast", "r2plus1d"])
+@pytest.mark.parametrize("pooling", ["average", "bert_late_fusion", "bert_early_fusion"])
+def test_full_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, pooling: str) -> None:
+    monkeypatch.setattr(checking, "CLIPS", 1)
+    found = random_network(f"model={model}", f"pooling={pooling}", "data=kinetics400")
+    if found.cfg.model.channels_last:
+        found.with_parts().channels_last()
+    assert export(found, "onnx", tmp_path / "net.onnx").difference < 1e-3

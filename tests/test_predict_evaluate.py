@@ -227,3 +227,18 @@ def test_the_run_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert test(RunFolder(Path("nowhere"))) == 1
     assert "run=nowhere" in capsys.readouterr().err
     assert exit_of(evaluate.COMMAND, evaluate.evaluate) == 2
+
+
+def test_a_full_disk_loses_no_figures_and_leaves_no_half_evaluation(
+    made: RunFolder, videos: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def full(path: Path, record: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    before = set(made.evaluations.glob("*"))
+    monkeypatch.setattr(records, "write", full)
+    assert test(made, f"data.root={videos}") == 1
+    said = capsys.readouterr()
+    assert "top1" in said.out
+    assert said.err.count("\n") == 1 and "evaluation.json: No space left on device; make room" in said.err
+    assert set(made.evaluations.glob("*")) == before

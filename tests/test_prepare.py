@@ -42,10 +42,10 @@ class Quiet:
 
 
 def run(*overrides):
-    prepare(compose([*overrides, "workers=2"], "prepare"))
+    prepare(compose(["limit_s=1000", *overrides, "workers=2"], "prepare"))  # also beside much else
 
 
-def stock(root, limit_s=60, retry_bad=False):
+def stock(root, limit_s=1000, retry_bad=False):
     quiet = Quiet()
     return take_stock(root, find_videos(root), 2, limit_s, retry_bad, quiet), quiet
 
@@ -64,7 +64,7 @@ def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
 
 def test_a_full_disk_ends_the_run_rather_than_condemn_the_file():
     with pytest.raises(UserError, match=r"flow\.mkv cannot be written \(No space left on device\); what is done is"):
-        list(run_limited(misbehave, ["a", "disk", "b"], workers=1, limit_s=60))
+        list(run_limited(misbehave, ["a", "disk", "b"], workers=1, limit_s=1000))
 
 
 def test_no_tasks_start_no_workers():

@@ -144,12 +144,10 @@ def test_other_content_is_damaged(record: Any, text: str, tmp_path: Path) -> Non
         records.read(tmp_path / "record.json", type(record))
 
 
-@pytest.mark.parametrize(
-    "version", [{}, {"schema": 1}, {"schema": 3}, {"schema": "x" * 1000}, {"schema": "a\nb"}, {"schema": None}]
-)
-def test_another_version_is_refused_in_one_line(version: dict[str, Any], tmp_path: Path) -> None:
-    content = {**dataclasses.asdict(RUN), "schema": None} | version
-    if not version:
+@pytest.mark.parametrize("version", [..., 1, 3, "x" * 1000, "a\nb", None])
+def test_another_version_is_refused_in_one_line(version: Any, tmp_path: Path) -> None:
+    content = {**dataclasses.asdict(RUN), "schema": version}
+    if version is ...:
         del content["schema"]
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"run\.json: written by another version") as refused:

@@ -22,14 +22,14 @@ def words(tree: Path) -> list[str]:
 @pytest.fixture
 def _spoilt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The network gives NaN in the first step of the second epoch, once."""
-    original = Recognition.forward
+    original = Recognition.logits
 
-    def forward(self: Recognition, clip: Any) -> Any:
-        logits = original(self, clip)
+    def spoilt(self: Recognition, batch: Any) -> Any:
+        logits = original(self, batch)
         in_place = self.training and self.current_epoch == 1 and not self.diverged
         return logits * math.nan if in_place else logits
 
-    monkeypatch.setattr(Recognition, "forward", forward)
+    monkeypatch.setattr(Recognition, "logits", spoilt)
 
 
 @pytest.mark.usefixtures("_spoilt")

@@ -15,6 +15,7 @@ OPTIONS = {
         "folder of a run or file of src.export; two for two streams, whose scores are summed", repeatable=True
     ),
     "checkpoint": Option("of the run: best, last or a .ckpt file; a .ckpt file needs no run", "best", repeatable=True),
+    "hub": Option("user/name of a network on the Hugging Face Hub that src.export has put there"),
     "classes": Option("file with a class a line, for weights whose classes are not known"),
 }
 OVERRIDES = (
@@ -37,6 +38,8 @@ def open_networks(arguments: Arguments) -> list["Network"]:
     """
     runs, files = arguments.repeated["run"], arguments.repeated["checkpoint"]
     names = arguments.values["classes"]
+    if arguments.values["hub"] and (runs or files):
+        raise UsageError("hub= names the network; leave run= and checkpoint= out")
     if runs:
         if len(files) > 1 and len(files) != len(runs):
             raise UsageError(f"{len(files)} checkpoint= for {len(runs)} run=: give one for each run, or none")
@@ -45,6 +48,8 @@ def open_networks(arguments: Arguments) -> list["Network"]:
         for run, file in zip(runs, chosen, strict=True):
             alone = home_expanded(run).is_file()
             networks.append(of_file(run, arguments.overrides) if alone else of_run(run, file, arguments.overrides))
+    elif arguments.values["hub"]:
+        networks = [of_hub(str(arguments.values["hub"]), arguments.overrides)]
     elif files:
         networks = [of_file(file, arguments.overrides) for file in files]
     else:
@@ -91,6 +96,13 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     known = described(reading.read(file), file)
     cfg = recorded_configuration(known.overrides, file, words)
     return network.of_checkpoint(cfg, known.classes, file, f"checkpoint {file}")
+
+
+def of_hub(name: str, words: list[str]) -> "Network":
+    """The network that somebody has put on the hub: its .safetensors file, and nothing else of what is there."""
+    from src.prediction import hub
+
+    return of_file(str(hub.pull(name)), words)
 
 
 def of_published(names: str | None, words: list[str]) -> "Network":

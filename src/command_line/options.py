@@ -15,7 +15,7 @@ from pathlib import Path
 
 from src import files
 from src.errors import UsageError, UserError
-from src.signals import Stopped, advised, exit_while_starting, stop_on_signals
+from src.signals import Stopped, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
 from src.text import disk_message, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
@@ -207,6 +207,7 @@ def wants_traceback() -> bool:
 
 def leave(stopped: Stopped) -> None:
     """Exit after a signal, without waiting long for threads that hang."""
+    ignore_from_now_on()  # the end is near, and has been said
     print(f"{stopped}; {stopped.advice}", file=sys.stderr, flush=True)
     limit = threading.Timer(LEAVING_S, os._exit, (stopped.exit_code,))
     limit.daemon = True

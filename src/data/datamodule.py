@@ -56,12 +56,12 @@ class VideoData(pl.LightningDataModule):
         on_error: str,
         flip: bool,
         scales: Sequence[float],
-        draws: int | None,
         clips: int | None,
         crops: int,
         view_batch: int,
         protocol: str,
         holdout_fraction: float | None,
+        draws: int | None = None,
     ) -> None:
         super().__init__()
         _check_crop(clip)

@@ -3,35 +3,16 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from src import extras, files
+from src import files
 from src.build import rebuilding
 from src.config import ROOT
-from src.errors import UsageError, UserError
+from src.errors import UserError
 from src.exporting import checking, formats
 from src.exporting.checking import Check
-from src.exporting.formats import ENDINGS, Portable
+from src.exporting.formats import Portable
 from src.prediction.exported import FORM, Exported
 from src.prediction.network import Network
 from src.runs.identity import title
-
-UNSTATED = "not stated"
-NEEDS = {"onnx": ("onnx", "onnxruntime", "onnxscript")}  # format → modules of the extra
-
-
-def check_target(kind: str, out: Path) -> None:
-    """Refuse what cannot work, before a network is read.
-
-    Raises:
-        UsageError: another ending.
-        UserError: the extra is not installed, or `out` cannot be a file.
-    """
-    extras.require(f"format={kind}", "export", *NEEDS.get(kind, ()))
-    if out.suffix != ENDINGS[kind]:
-        raise UsageError(f"out={out}: a file of format={kind} ends in {ENDINGS[kind]}")
-    if out.is_dir():
-        raise UserError(f"out={out} is a folder; give a file in it")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"out={out}: there is no folder {out.absolute().parent}; make it first")
 
 
 def describe(network: Network, precision: str, licence: str, identity: str | None) -> Exported:
@@ -74,11 +55,6 @@ def export(network: Network, about: Exported, kind: str, out: Path) -> Check:
 def check_file(out: Path) -> Path:
     """Where the check of an exported file is kept."""
     return out.with_name(f"{out.name}.check.json")
-
-
-def default_name(kind: str) -> str:
-    """What a file is called that has been given no name."""
-    return f"network{ENDINGS[kind]}"
 
 
 def _own_version() -> str:

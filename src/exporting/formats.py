@@ -22,9 +22,6 @@ from src.models.recognizer import Recognizer
 from src.models.weights import safetensors
 from src.prediction.onnx_file import CLIP, LOGITS
 
-ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
-PRECISIONS = ("float32", "float16")
-
 
 class Portable(nn.Module):
     """A recognizer as a file holds it.
@@ -58,7 +55,7 @@ def _is_matrix(name: str, weight: Tensor) -> bool:
 def write(kind: str, portable: Portable, example: Tensor, texts: Mapping[str, str], path: Path) -> None:
     """Write `path`, whole or not at all.
 
-    kind: of ENDINGS. example: clips that the network takes, of which only the shape counts.
+    kind: of src.exporting.targets.ENDINGS. example: clips that the network takes, of which only the shape counts.
 
     Raises:
         UserError: PyTorch cannot express the network in this format.

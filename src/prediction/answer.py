@@ -16,7 +16,7 @@ from src.prediction.many import wrong_modality
 from src.prediction.network import Network
 from src.prediction.question import Question, Settings
 from src.prediction.results import Prediction
-from src.text import console, printable
+from src.text import console, counted, printable
 
 
 def videos(networks: Sequence[Network], question: Question, lines: Iterable[str], top: int) -> int:
@@ -45,7 +45,7 @@ def videos(networks: Sequence[Network], question: Question, lines: Iterable[str]
         explain(networks, question, inputs, answers, problems)
     elif question.out is not None:
         results.write(question.out, predictions)
-        console().print(f"{len(seen)} predictions: {printable(question.out)}")
+        console().print(f"{counted(len(seen), 'prediction')}: {printable(question.out)}")
     return complain(problems, len(predictions))
 
 
@@ -148,8 +148,8 @@ def show(networks: Sequence[Network], seen: Sequence[Prediction], answers: many.
     origins = " and ".join(printable(network.origin) for network in networks)
     share = answers.network_s / max(answers.total_s, 1e-9)
     terminal.print(
-        f"{origins}: {answers.views.sum()} clips in {answers.total_s:.1f} s, {answers.clips_per_second:.1f} clips/s "
-        f"({share:.0%} of it in the network)"
+        f"{origins}: {counted(int(answers.views.sum()), 'clip')} in {answers.total_s:.1f} s, "
+        f"{answers.clips_per_second:.1f} clips/s ({share:.0%} of the time in the network)"
     )
 
 

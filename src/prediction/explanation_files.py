@@ -89,7 +89,7 @@ def picture(found: Explanation, shown: Shown, frames: Frames, overlays: Sequence
         for bar, value in zip(bars, drop, strict=True):
             bar.set_color(COLOUR if value >= 0 else AGAINST)
         axes.axhline(0, color="#555555", linewidth=0.6)
-        _time_axis(axes, len(drop), f"score lost\nwithout the step{_of(head, len(found.drops), 'head')}")
+        _time_axis(axes, len(drop), f"score lost without the step{_of(head, len(found.drops), 'head')}")
         row += 1
     for head, weights in enumerate(found.attention):
         axes = figure.add_subplot(grid[row, :])
@@ -99,7 +99,7 @@ def picture(found: Explanation, shown: Shown, frames: Frames, overlays: Sequence
         figure.colorbar(image, ax=axes, shrink=0.9, pad=0.01, aspect=8).ax.tick_params(labelsize=7)
         names = [f"layer {i + 1}, head {k + 1}" for i in range(layers) for k in range(count)]
         axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=6)
-        _time_axis(axes, length, f"attention of the\nclass token{_of(head, len(found.attention), 'head')}")
+        _time_axis(axes, length, f"attention of the class token{_of(head, len(found.attention), 'head')}")
         row += 1
     if row > rows:
         axes.set_xlabel("time step of the feature map", fontsize=9)
@@ -109,7 +109,7 @@ def picture(found: Explanation, shown: Shown, frames: Frames, overlays: Sequence
 def _time_axis(axes: Any, length: int, label: str) -> None:
     axes.set_xlim(0, length)
     axes.set_xticks(np.arange(length) + 0.5, [str(i + 1) for i in range(length)], fontsize=7)
-    axes.set_ylabel(label, fontsize=8)
+    axes.set_title(label, loc="left", fontsize=8, pad=3)
     axes.tick_params(axis="y", labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -127,12 +127,13 @@ def side_by_side(found: Explanation, frames: Frames, overlays: Sequence[Frames])
 
 
 def _strip(drop: Numbers, width: int, length: int) -> Frames:
-    """Bars of drops (t,) as pictures (T, height, width, 3): the bar of the moment is bright."""
+    """Bars of drops (t,) as pictures (T, height, width, 3): the moment's place and bar are bright."""
     height = 48
     largest = max(float(np.abs(drop).max()), 1e-12)
     pictures = np.full((length, height, width, 3), 24, np.uint8)
     for index in range(length):
         now = index * len(drop) // length
+        pictures[index, :, now * width // len(drop) : (now + 1) * width // len(drop)] = 72
         for step, value in enumerate(drop.tolist()):
             left, right = step * width // len(drop) + 1, (step + 1) * width // len(drop) - 1
             size = round((height // 2 - 2) * value / largest)

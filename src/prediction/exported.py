@@ -42,10 +42,13 @@ class Exported:
     overrides: list[str]
     versions: dict[str, str]
 
+    def fields(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
     def texts(self) -> dict[str, str]:
         """As a file keeps it: plain texts, and JSON for everything else."""
-        fields = dataclasses.asdict(self)
-        return {name: value if name in PLAIN else json.dumps(value) for name, value in fields.items()}
+        return {name: value if name in PLAIN else json.dumps(value) for name, value in self.fields().items()}
 
 
 PLAIN = {field.name for field in dataclasses.fields(Exported) if field.type is str}

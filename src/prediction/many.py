@@ -66,7 +66,7 @@ def ask(network: Network, paths: Sequence[str], progress: Progress = lambda done
     start = time.perf_counter()
     answers = Answers(np.zeros((len(paths), len(network.classes)), np.float32), np.zeros(len(paths), np.int64))
     done: set[int] = set()
-    for batch in _loader(network, paths):
+    for batch in loader(network, paths):
         for index, message in zip(batch.get("unreadable_id", []), batch.get("unreadable", []), strict=True):
             answers.problems[index] = message
             done.add(index)
@@ -95,7 +95,8 @@ def logits_of(network: Network, clips: torch.Tensor) -> NDArray[np.float32]:
     return logits.reshape(*clips.shape[:2], -1)  # NV K → N V K
 
 
-def _loader(network: Network, paths: Sequence[str]) -> Loader:
+def loader(network: Network, paths: Sequence[str]) -> Loader:
+    """Batches of all views of these videos; positions in `paths` are their ids."""
     cfg = network.cfg
     videos = [Video(path=path, label=0, group=path, name=path) for path in paths]
     views = Views(

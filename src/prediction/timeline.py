@@ -69,7 +69,7 @@ def save(
     edges = np.array([points[0].start, *(point.end for point in points)])
     for place, label in enumerate(labels):
         colour = COLOURS[place % len(COLOURS)]
-        above.stairs(shares[:, label], edges, color=colour, linewidth=1.4)
+        above.stairs(shares[:, label], edges, baseline=None, color=colour, linewidth=1.4)
         bars = [(one.start, one.end - one.start) for one in segments if one.label == label]
         below.broken_barh(bars, (place - 0.35, 0.7), color=colour)
     above.axhline(threshold, color="#999999", linewidth=0.8, linestyle=":")
@@ -90,11 +90,14 @@ def save(
 
 
 def _chosen(shares: NDArray[np.float32], segments: Sequence[Segment]) -> list[int]:
-    """At most SHOWN classes: those with the longest segments, then those with the highest peaks."""
+    """At most SHOWN classes: those with the longest segments, as they begin, then those with the highest peaks."""
     length: dict[int, float] = {}
+    first: dict[int, float] = {}
     for one in segments:
         length[one.label] = length.get(one.label, 0.0) + one.end - one.start
-    longest = sorted(length, key=lambda label: -length[label])
+        first.setdefault(one.label, one.start)
+    longest = sorted(length, key=lambda label: -length[label])[:SHOWN]
+    longest.sort(key=lambda label: first[label])
     highest = np.argsort(-shares.max(0), kind="stable").tolist()
     return list(dict.fromkeys([*longest, *highest]))[: min(SHOWN, shares.shape[1])]
 

@@ -30,7 +30,7 @@ from src.prediction.segments import Segment, Segments, Shares, Slot, slots
 from src.prediction.timeline import Timeline
 from src.prediction.windows import Prefetched, Window, batches, span, windows
 from src.signals import Stopped
-from src.text import console, printable
+from src.text import console, counted, printable
 
 DIGITS = 4  # of seconds and probabilities in files
 
@@ -90,6 +90,22 @@ def look(network: Network, one: Input, path: str, settings: Settings) -> Seen:
         _write(network, source, seen, settings, settings.out / name)
     if stopped is not None:
         raise stopped
+    return seen
+
+
+def watch(network: Network, path: str, settings: Settings) -> Seen:
+    """What is seen in one video file; nothing is printed or written. `seen.error` says where it breaks off.
+
+    Raises:
+        UserError: nothing of it can be read.
+    """
+    seen = Seen()
+    try:
+        _ask(network, path, path, settings, seen, None, Progress(disable=True))
+    except UnreadableVideoError as error:
+        if not seen.windows:
+            raise
+        seen.error = str(error)
     return seen
 
 
@@ -182,7 +198,8 @@ def _show(network: Network, source: str, seen: Seen) -> None:
             f"{one.peak:.3f}",
             f"{one.mean:.3f}",
         )
-    terminal.print(f"{printable(without_password(source))}: {seen.windows} windows, {len(seen.segments)} segments")
+    found = f"{counted(seen.windows, 'window')}, {counted(len(seen.segments), 'segment')}"
+    terminal.print(f"{printable(without_password(source))}: {found}")
     if seen.segments:
         terminal.print(table)
     lost = f"; {seen.forgotten} windows were passed over to keep up" if seen.forgotten else ""

@@ -81,7 +81,7 @@ PAIR_COLUMNS: list[tuple[str, Callable[[Comparison], str]]] = [
     ("runs", lambda c: str(c.pairs)),
     ("videos", lambda c: str(c.videos)),
 ]
-TEXT_COLUMNS = {"row", CONDITION, "first", "second", "run"}
+TEXT_COLUMNS = {"", "row", CONDITION, "first", "second", "run", "value", "true", "taken for", "metric"}
 ORDER_MEANS = ("true", "shuffled", "reversed")  # CSV columns
 
 
@@ -134,11 +134,11 @@ def markdown(report: Report) -> str:
     parts = [f"## {escape_markdown(report.title)}", ""]
     if report.subtitle:
         parts += [report.subtitle, ""]
-    parts += _pipes(*main_table(report))
+    parts += pipes(*main_table(report))
     if report.comparisons:
-        parts += ["", "### Paired tests", "", *_pipes(*pair_table(report.comparisons))]
+        parts += ["", "### Paired tests", "", *pipes(*pair_table(report.comparisons))]
     if report.order:
-        parts += ["", f"### {ORDER}", "", *_pipes(*order.table(report.order))]
+        parts += ["", f"### {ORDER}", "", *pipes(*order.table(report.order))]
     if report.missing:
         parts += ["", "### Missing", "", *map(_item, _missing(report))]
     if report.notes:
@@ -154,7 +154,9 @@ def _item(text: str) -> str:
     return f"- {escape_markdown(text)}"
 
 
-def _pipes(head: list[str], rows: list[list[str]]) -> list[str]:
+def pipes(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of one of GitHub's tables."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 

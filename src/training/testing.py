@@ -1,6 +1,8 @@
 """A trained network tested again, on the videos of a data set."""
 
+import shutil
 import time
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
@@ -8,6 +10,7 @@ from pytorch_lightning import seed_everything
 from src import files
 from src.build.data import build_test_data
 from src.data.annotations import list_digest
+from src.data.datamodule import VideoData
 from src.errors import UsageError, UserError
 from src.runs import provenance, records
 from src.runs.records import SCHEMA, Evaluation, Videos
@@ -15,6 +18,8 @@ from src.runs.trained import Trained, new_evaluation
 from src.text import console, printable
 from src.training import checkpoints, loop, outputs
 from src.training.recognition import Recognition
+
+RECORD = "evaluation.json"
 
 
 def network(trained: Trained, cfg: DictConfig) -> Recognition:
@@ -50,6 +55,19 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
     if cfg.model.channels_last:
         module.recognizer.channels_last()
     target = new_evaluation(trained.folder)
+    try:
+        return _test(trained, cfg, changed, module, data, target)
+    except BaseException:
+        if not (target / RECORD).is_file():  # nothing came of it
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _test(
+    trained: Trained, cfg: DictConfig, changed: list[str], module: Recognition, data: VideoData, target: Path
+) -> Evaluation:
+    """Test, and write into the folder `target`."""
+    terminal = console()
     trainer = loop.make_trainer(cfg, target, [], [])
     start = time.perf_counter()
     with loop.refusals_named():
@@ -68,7 +86,7 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
         root=data.lists.root,
         split=data.lists.split,
         classes=data.lists.classes,
-        test=test,
+        test=Videos(**list_digest(data.videos["test"])),  # type: ignore[arg-type]
         left_out=list(data.lists.left_out),
         metrics=scores.metrics(),
         tested=len(scores.videos),
@@ -76,10 +94,10 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
         unreadable=outputs.all_unreadable(trainer, module),
         order=module.order,
     )
+    outputs.print_test(terminal, outcome)  # first: where the disk is full the figures are not lost
     files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     scores.save(target / "scores" / "test.npz")
-    records.write(target / "evaluation.json", outcome)
+    records.write(target / RECORD, outcome)
     outputs.show(scores, module.recognizer, data, target, [])
-    outputs.print_test(terminal, outcome)
     terminal.print(f"results and scores: {printable(target)}")
     return outcome

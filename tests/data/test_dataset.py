@@ -96,7 +96,7 @@ def test_ranks_and_workers_share_the_test_videos(lists):
     for rank in range(2):
         data = video_data(lists, SPEC, workers=2)
         data.videos["test"] = lists.train
-        data._rank = lambda rank=rank: {"rank": rank, "world": 2}
+        data.rank = lambda rank=rank: {"rank": rank, "world": 2}
         for batch in data.test_dataloader():
             seen += [(i, batch["clip"].shape[1]) for i in batch["video_id"].tolist()]
     assert {i for i, _ in seen} == set(range(len(lists.train)))

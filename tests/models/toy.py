@@ -16,5 +16,8 @@ class Toy(Backbone):
     def lengths(self, frames: int) -> tuple[int, ...]:
         return tuple(-(-frames // 2**i) for i in range(len(self.channels)))
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        return {"stem": [self.convs]}
+
     def trunk(self, clip: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.relu(conv(clip[:, :, :: 2**i])) for i, conv in enumerate(self.convs))

@@ -8,8 +8,8 @@ from src.models.pooling.head import Head
 class Average(Head):
     """The mean over time and space: (N, C, T, H, W) → (N, C), for any T."""
 
-    reads_maps = False
     sees_order = False
+    reads_maps = False
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()

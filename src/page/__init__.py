@@ -1,0 +1,1 @@
+"""The page of src.web: one video, one network, its classes, when and why."""
