@@ -13,6 +13,7 @@ from src import predict
 from src.models.pooling.average import Average
 from src.models.pooling.concat import Concat
 from src.models.pooling.head import Head, tokens
+from src.models.pooling.nonlocal_concat import NonLocalConcat
 from src.models.recognizer import Recognizer
 from src.prediction import explanation
 from torch import Tensor
@@ -153,6 +154,16 @@ def test_a_frozen_trunk_shows_its_maps(clip: Tensor) -> None:
     made.tokens = True  # as `freeze` does for heads that read tokens
     np.testing.assert_allclose(explanation.explain(made, clip, 0).maps[0], expected, rtol=1e-4, atol=1e-6)
     assert made.tokens
+
+
+def test_the_network_that_is_explained_is_the_one_that_was_asked(clip: Tensor) -> None:
+    """A head that looks at positions, and was trained on tokens, is no other head when it is explained."""
+    made = network(functools.partial(NonLocalConcat, inner=None, hidden=None))
+    torch.nn.init.ones_(made.pooling.heads[0].block.norm.weight)  # else the block is the identity
+    made.tokens = True  # features.keep=tokens
+    found = explanation.explain(made, clip, 0)
+    assert found.score == pytest.approx(made(clip[None])[0, 0].item(), rel=1e-5)
+    assert found.maps[0].shape[1:] == (1, 1)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from src.models.weights import safetensors
 from src.prediction.exported import Exported, understood
 from src.runs.folder import RunFolder
 
-from tests.networks import clips, export, opened
+from tests.networks import clips, export, opened, random_network
 from tests.small_runs import CLASSES, exit_of, own_videos, train_here, write_classes
 from tests.tiny import options, tiny
 
@@ -142,6 +142,17 @@ def test_a_file_that_differs_is_not_kept(run: RunFolder, tmp_path: Path, monkeyp
     with pytest.raises(UserError, match="differ"):
         export(opened(f"run={run}"), "safetensors", out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_on_frozen_tokens_comes_back_as_one(tmp_path: Path) -> None:
+    words = [*tiny("i3d"), "model.clip.crop=64", "model.clip.frame_size=[64,64]"]  # maps of 2 × 2 positions
+    words += ["pooling=nonlocal_concat_fc", "reduction=none", "freeze=backbone", "features.keep=tokens"]
+    first = random_network(*words)
+    torch.nn.init.ones_(first.with_parts().pooling.heads[0].block.norm.weight)  # else the block is the identity
+    export(first, "safetensors", tmp_path / "net.safetensors")
+    again = opened(f"run={tmp_path / 'net.safetensors'}")
+    clip = clips(2, first)
+    torch.testing.assert_close(again.recognizer(clip), first.recognizer(clip), rtol=1e-5, atol=1e-6)
 
 
 def test_the_weights_are_never_overwritten(run: RunFolder, tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ from src.errors import UserError
 from src.options import leaves
 
 GROUPS = ("model", "pooling", "modality")  # chosen by name
-PARTS = ("model", "pooling", "reduction", "modality", "test")  # whose values count when a network is asked
-UNUSED = ("model.pretrained", "model.lr", "model.reduction", "model.statistics", "pooling.dropout")  # then
+PARTS = ("model", "pooling", "reduction", "modality", "test", "freeze", "features")  # that count when it is asked
+UNUSED = (  # then
+    *("model.pretrained", "model.lr", "model.reduction", "model.statistics", "pooling.dropout"),
+    *("features.cache", "features.clips", "features.dtype", "features.precision", "features.root"),
+)
 OWN_CLIPS = "data=kinetics400"  # the data whose choice leaves a model's clips as they are
 
 

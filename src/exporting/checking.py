@@ -13,13 +13,14 @@ from torch import Tensor
 
 from src import files
 from src.build.data import build_test_data
+from src.build.recorded import compose_recorded
 from src.data import ordered_motions
 from src.data.annotations import Video
 from src.data.dataset import Clips, Source
 from src.errors import UserError
 from src.exporting.formats import Portable
 from src.prediction import onnx_file
-from src.prediction.network import Network, of_checkpoint
+from src.prediction.network import Network, of_exported
 
 CLIPS = 4
 TOLERANCE = 1e-3  # of the largest logit
@@ -98,7 +99,7 @@ def check(kind: str, path: Path, network: Network, portable: Portable, clips: Te
     Raises:
         UserError: they differ by more than TOLERANCE.
     """
-    opened, tool = _open(kind, path, network)
+    opened, tool = _open(kind, path)
     with torch.inference_mode():
         exact = network.recognizer(clips.to(network.device)).float().cpu().numpy()
         want = portable(clips).numpy() if portable.halved else exact
@@ -115,13 +116,13 @@ def check(kind: str, path: Path, network: Network, portable: Portable, clips: Te
     return Check(path.name, files.sha256(path), tool, named, len(clips), TOLERANCE, difference, same, rounding)
 
 
-def _open(kind: str, path: Path, network: Network) -> tuple[Callable[[Tensor], Tensor], str]:
+def _open(kind: str, path: Path) -> tuple[Callable[[Tensor], Tensor], str]:
     """The network in a file that has just been written, and the program that runs it."""
     if kind == "onnx":
         return onnx_file.load(path)[0], f"ONNX Runtime {version('onnxruntime')}"
     if kind == "torch_export":
         return torch.export.load(path).module(), f"torch.export of PyTorch {torch.__version__}"
-    reopened = of_checkpoint(network.cfg, network.classes, path, "")
+    reopened = of_exported(path, lambda said: compose_recorded(said.overrides))  # as src.predict opens it
     return reopened.recognizer, f"PyTorch {torch.__version__}"
 
 

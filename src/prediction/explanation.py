@@ -83,7 +83,8 @@ def most_telling(network: Network, path: str, label: int) -> Shown:
 
 def explain(recognizer: Recognizer, clip: Tensor, label: int, kinds: Collection[str] = EXPLANATIONS) -> Explanation:
     """Why a clip (C, T, H, W) uint8 counts as class `label`. Heads without attention have none in the answer."""
-    tokens, recognizer.tokens = recognizer.tokens, False  # a frozen trunk gives its maps as well
+    tokens = recognizer.tokens
+    recognizer.tokens = tokens and recognizer.reads_maps()  # else a frozen trunk gives its maps as well: same logits
     try:
         with torch.no_grad():
             features = recognizer.features(clip[None].to(recognizer.mean.device))
