@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from src import files
 from src.build.compose import check
-from src.build.devices import check_devices
+from src.build.devices import check_devices, device_of
 from src.build.fallback import with_fallback
 from src.command_line.help import features_help
 from src.command_line.hydra import run_hydra
@@ -44,7 +44,7 @@ def features(cfg: DictConfig) -> None:
 
     loop.quiet_lightning()
     module, clips = loop.assemble(cfg)
-    data = feature_data(cfg, clips, module.recognizer, loop.device_of(cfg))
+    data = feature_data(cfg, clips, module.recognizer, device_of(cfg))
     terminal = console()
     with loop.refusals_named():
         filled = data.fill(["train", "val", "test"], terminal)

@@ -132,6 +132,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json's `object_pairs_hook`. ValueError for a name that stands twice: readers differ in which one counts."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("a name appears twice in one object")
+    return content
+
+
 def read_text(path: Path) -> str:
     """The file's text; bytes that are not UTF-8 survive a round trip through `write_text`."""
     return path.read_text(**ENCODING)

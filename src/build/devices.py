@@ -1,10 +1,14 @@
-"""Whether this machine has the devices that a configuration asks for."""
+"""Whether this machine has the devices that a configuration asks for, and which one is taken."""
 
 import os
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from src.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 GPUS = ("gpu", "cuda", "mps")
 MOST_ON_CPU = max(8, os.cpu_count() or 1)  # ranks; each holds a network and its batches in memory
@@ -34,3 +38,10 @@ def check_devices(cfg: DictConfig) -> None:
         raise UserError(f"trainer.accelerator={wanted}: this machine has none; give trainer.accelerator=cpu or auto")
     if isinstance(cfg.trainer.devices, int) and cfg.trainer.devices > there:
         raise UserError(f"trainer.devices={cfg.trainer.devices}: this machine has {there}; give at most as many")
+
+
+def device_of(cfg: DictConfig) -> "torch.device":
+    """The device that one process without a trainer works on."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")

@@ -1,8 +1,5 @@
 """A run's network on the hub: weights, configuration and page, in one commit."""
 
-import json
-from pathlib import Path
-
 from src import files
 from src.exporting import card
 from src.exporting.export import export
@@ -23,11 +20,6 @@ def publish(network: Network, folder: RunFolder, about: Exported, name: str) -> 
     with files.scratch(folder.exports, "hub") as place:
         contents = {path: place / path for path in (hub.WEIGHTS, hub.CONFIG, hub.PAGE)}
         export(network, about, "safetensors", contents[hub.WEIGHTS])
-        _write_config(about, contents[hub.CONFIG])
+        files.write_json(contents[hub.CONFIG], about.fields())  # for those who read no headers
         files.write_text(contents[hub.PAGE], page)
         return hub.push(name, contents)
-
-
-def _write_config(about: Exported, path: Path) -> None:
-    """What the header of the weights says, for those who read no headers."""
-    files.write_text(path, json.dumps(about.fields(), indent=2) + "\n")

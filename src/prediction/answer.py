@@ -28,10 +28,9 @@ def videos(networks: Sequence[Network], question: Question, lines: Iterable[str]
     if question.explain:
         check_explained(networks)
     inputs, problems = collect(question.words, lines)
-    answers = look(networks, inputs, question.flow) if inputs else None
+    answers = look(networks, inputs, question.flow)
     predictions = [Prediction(problem.name, 0, [], problem.reason) for problem in problems]
-    for index, one in enumerate(inputs if answers is not None else []):
-        assert answers is not None
+    for index, one in enumerate(inputs):
         reason, views = answers.problems.get(index), int(answers.views[index])
         guesses = results.best(answers.scores[index], networks[0].classes, top) if views else []
         predictions.append(Prediction(one.path, views, guesses, reason))
@@ -95,7 +94,7 @@ def explain(
     networks: Sequence[Network],
     question: Question,
     inputs: Sequence[Input],
-    answers: many.Answers | None,
+    answers: many.Answers,
     problems: list[Problem],
 ) -> None:
     """Write the files that explain the most probable class of every video that could be read."""
@@ -104,8 +103,8 @@ def explain(
     folder.mkdir(exist_ok=True)
     if "attention" in question.explain and not network.with_parts().pooling.has_attention:
         console().print(f"note: {network.cfg.pooling.name} has no attention weights; only BERT has")
-    for index, one in enumerate(inputs if answers is not None else []):
-        if answers is None or not answers.views[index]:
+    for index, one in enumerate(inputs):
+        if not answers.views[index]:
             continue
         label = int(answers.scores[index].argmax())
         try:
@@ -137,9 +136,9 @@ def look(networks: Sequence[Network], inputs: Sequence[Input], flow: Path | None
     return many.summed(streams)
 
 
-def show(networks: Sequence[Network], seen: Sequence[Prediction], answers: many.Answers | None) -> None:
+def show(networks: Sequence[Network], seen: Sequence[Prediction], answers: many.Answers) -> None:
     """The table of what was seen, and how long it took."""
-    if not seen or answers is None:
+    if not seen:
         return
     terminal = console()
     if len(seen) == 1:

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from src.build.data import clip_spec
+from src.build.devices import device_of
 from src.build.network import skeleton
 from src.config import ClipSpec
 from src.data.list_text import numbered_lines
@@ -164,8 +165,7 @@ def read_classes(path: Path) -> list[str]:
 
 
 def _ready(recognizer: Recognizer, classes: Sequence[str], cfg: DictConfig, file: Path, origin: str) -> Network:
-    use_gpu = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
     if cfg.model.channels_last:
         recognizer.channels_last()
-    recognizer.to("cuda" if use_gpu else "cpu").eval().requires_grad_(False)
+    recognizer.to(device_of(cfg)).eval().requires_grad_(False)
     return Network(recognizer, list(classes), cfg, file, origin)

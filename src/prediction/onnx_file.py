@@ -103,7 +103,7 @@ def _check_signature(graph: Any, known: Exported) -> None:
         raise ValueError(f"its input and output are not {CLIP} and {LOGITS}")
     kinds = (
         (inputs[0].type.tensor_type, onnx.TensorProto.UINT8, sides),
-        (*(graph.output[0].type.tensor_type, onnx.TensorProto.FLOAT, (len(known.classes),)),),
+        (graph.output[0].type.tensor_type, onnx.TensorProto.FLOAT, (len(known.classes),)),
     )
     for kind, element, expected in kinds:
         found = tuple(side.dim_value for side in kind.shape.dim)

@@ -1,10 +1,10 @@
 """What src.predict is asked, and what can be refused before a network is read. Needs no PyTorch."""
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from src import extras
 from src.data.address import is_stream
 from src.errors import UsageError, UserError
 from src.text import printable
@@ -104,8 +104,5 @@ def check_file(path: Path) -> None:
         raise UserError(f"out={printable(path)} is a folder; give a file in it")
     if not path.parent.is_dir():
         raise UserError(f"out={printable(path)}: there is no folder {printable(path.parent)}; make it first")
-    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise UserError(
-            f"out={printable(path)}: PyArrow is not installed (uv pip install -r pyproject.toml --extra parquet); "
-            "install it, or give a .csv or .jsonl file"
-        )
+    if path.suffix.lower() == ".parquet":
+        extras.require(f"out={printable(path)}", "parquet", "pyarrow")

@@ -215,7 +215,7 @@ def read(path: Path, kind: type[Record]) -> Record | None:
         if path.stat().st_size > LARGEST:
             raise DamagedError(path, f"{path.stat().st_size / 1e6:.0f} MB is too large")
         text = files.read_text(path)
-        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_without_duplicates)
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=files.without_duplicates)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)}); check its permissions") from None
     except (ValueError, RecursionError) as error:
@@ -237,13 +237,6 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     except (TypeError, ValueError) as error:
         raise DamagedError(path, str(error)) from None
     return record
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a name appears twice in one object")
-    return content
 
 
 def _no_number(word: str) -> float:

@@ -97,11 +97,6 @@ class Recognition(LightningModule):
         self.result: Scores | None = None  # of the test
         self.order: Order | None = None
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clips (N, V, C, T, H, W) → logits (N, V, K)."""
-        logits: Tensor = self.recognizer(clip.flatten(0, 1))  # N V C T H W → NV C T H W
-        return logits.view(*clip.shape[:2], -1)  # NV K → N V K
-
     def maps(self, batch: Batch) -> tuple[Sequence[Tensor], tuple[int, int]]:
         """What the trunk makes of each view (NV, Ci, Ti, H, W), computed or kept, and the numbers N and V."""
         if "maps" in batch:

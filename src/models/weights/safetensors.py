@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from src.errors import UserError
+from src.files import without_duplicates
 from src.text import printable
 
 LENGTH = 8  # bytes in front, which give the header's length
@@ -84,7 +85,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         length = int.from_bytes(file.read(LENGTH), "little")
         if length > min(LONGEST_HEADER, size - LENGTH):
             raise ValueError(f"its header claims {length:,} bytes, the file has {size:,}")
-        header = file.read(length)
+        header = _json_object(file.read(length))
         entries = _entries(header, size - LENGTH - length)
         tensors = {}
         for name, dtype, shape, start, end in entries:
@@ -94,14 +95,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 raise ValueError("it has become shorter while it was read")
             flat = torch.frombuffer(values, dtype=dtype) if values else torch.empty(0, dtype=dtype)
             tensors[name] = flat.reshape(shape)
-    about = _json_object(header).get("__metadata__", {})
+    about = header.get("__metadata__", {})
     return tensors, about if isinstance(about, dict) else {}
 
 
-def _entries(header: bytes, available: int) -> list[tuple[str, torch.dtype, list[int], int, int]]:
+def _entries(header: dict[str, Any], available: int) -> list[tuple[str, torch.dtype, list[int], int, int]]:
     """Name, type, shape, start and end of each tensor, in the order of their places; ValueError for nonsense."""
     entries = []
-    for name, entry in _json_object(header).items():
+    for name, entry in header.items():
         if name != "__metadata__":
             dtype, shape, start, end = _entry(name, entry)
             entries.append((name, dtype, shape, start, end))
@@ -117,12 +118,6 @@ def _entries(header: bytes, available: int) -> list[tuple[str, torch.dtype, list
 
 
 def _json_object(header: bytes) -> dict[str, Any]:
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a name appears twice in its header")
-        return result
-
     try:
         content = json.loads(header.decode(), object_pairs_hook=without_duplicates)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
