@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
+from pytorch_lightning.plugins.precision import MixedPrecision
 from src.build.compose import compose
 from src.build.network import measure_network, skeleton
 from src.command_line.hydra import composed
@@ -107,6 +108,13 @@ def test_what_lightning_refuses_is_one_line(words: str, tmp_path: Any) -> None:
 def test_what_comes_late_is_one_line(error: Exception, said: str) -> None:
     with pytest.raises(UserError, match=said), refusals_named():
         raise error
+
+
+def test_clipping_before_a_fused_optimizer_unscales_is_one_line() -> None:
+    precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
+    with pytest.raises(UserError, match=r"optim\.optimizer\.fused=false"), refusals_named():
+        precision.clip_gradients(optimizer, 1.0)
 
 
 def test_mistakes_of_our_own_keep_their_traceback() -> None:

@@ -47,6 +47,8 @@ from src.training.recognition import Recognition
 log = logging.getLogger(__name__)
 LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
 MENDS = {  # what PyTorch's errors say → what to do
+    "unscaling of gradients internally": "trainer.gradient_clip_val with trainer.precision=16-mixed needs "
+    "optim.optimizer.fused=false; or take trainer.precision=bf16-mixed",
     "more than 1 value per channel": "a batch of one clip whose feature map is a single value cannot be normalised; "
     "give larger clips (model.clip.frames, model.clip.crop), or a recipe.batch_size that leaves no batch of one",
     "MemoryError": f"there is not enough memory; {LESS}",
@@ -297,11 +299,6 @@ def make_trainer(
     # Lightning's own handler of SIGTERM broadcasts, which never ends where only one rank gets the signal, and exits 0.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-def device_of(cfg: DictConfig) -> torch.device:
-    """The device that one process without a trainer works on."""
-    return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
 
 
 def _refused(error: Exception) -> UserError:
