@@ -258,7 +258,6 @@ ADDED = {  # later: values, and the one that means what runs did before
     "features.clips": (whole(1), 4),
     "features.dtype": (one_of("float32", "float16"), "float32"),
     "features.precision": (one_of("32-true", "bf16-mixed", "16-mixed"), "32-true"),
-    "optim.optimizer.fused": (FLAG, True),
 }
 
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
@@ -283,6 +282,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "model.bert.*": ANYTHING,
     "model.pretrained": optional(ANYTHING),
     "model.pretrained.*": ANYTHING,
+    "optim.optimizer.fused": FLAG,
     "features.cache": FLAG,
     "features.root": optional(PATH),
     "weights.source.url": optional(TEXT),

@@ -17,7 +17,7 @@ from src.frozen.progress import Bar
 from src.frozen.store import Maps, Store
 from src.text import printable
 
-IN_MEMORY = 2 << 30  # bytes; features of a phase that take more are read again in every epoch
+IN_MEMORY = 1 << 30  # bytes; features of a phase that take more are read again in every epoch
 PASSES = 3  # of computing what is missing or damaged, before the disk is to blame
 TEST_VIEWS = 64  # in one batch of testing
 
