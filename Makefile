@@ -11,11 +11,12 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv and install the locked packages (about 40 s, 6.6 GB)
 
-# uv, because plain pip may pair a CPU-only torch with torchvision's CUDA wheel, which then fails to import.
+# uv, because plain pip may pair a CPU-only torch with torchvision's CUDA wheel, which then fails to import. Bytecode
+# is compiled at once: where PYTHONDONTWRITEBYTECODE is set, every command would compile PyTorch anew.
 $(READY): requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	touch $(READY)
 
 demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (4 min)
