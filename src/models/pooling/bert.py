@@ -89,7 +89,7 @@ class Bert(Head):
         *early, last = self.blocks()
         for layer in early:
             sequence = self.output_dropout(layer(sequence, src_key_padding_mask=hidden))
-        if self.training:  # a quarter of the work, and the same answer
+        if self.training:  # a tenth of the work, and the same answer
             cls: Tensor = self.output_dropout(cls_behind(last, sequence, hidden))
             return cls
         whole: Tensor = last(sequence)  # PyTorch's fused layer
@@ -145,11 +145,33 @@ class Bert(Head):
 
 def cls_behind(layer: nn.TransformerEncoderLayer, sequence: Tensor, hidden: Tensor | None) -> Tensor:
     """What a layer makes of cls, without what it makes of the other positions: (N, T + 1, C) → (N, C)."""
-    normed = layer.norm1(sequence)
-    attended, _ = layer.self_attn(normed[:, :1], normed, normed, key_padding_mask=hidden, need_weights=False)
-    cls = (sequence[:, :1] + layer.dropout1(attended)).squeeze(1)  # (N, 1, C) → (N, C)
+    attended = from_cls(layer.self_attn, layer.norm1(sequence), hidden)
+    cls = sequence[:, 0] + layer.dropout1(attended)
     inner = layer.dropout(layer.activation(layer.linear1(layer.norm2(cls))))
     output: Tensor = cls + layer.dropout2(layer.linear2(inner))
+    return output
+
+
+def from_cls(attention: nn.MultiheadAttention, sequence: Tensor, hidden: Tensor | None) -> Tensor:
+    """What attention gives cls, the first of the sequence: (N, L, C) → (N, C).
+
+    With a single query, keys and values of the L positions need not be computed: q·(K x) = (Kᵀq)·x, and
+    Σ w (V x) = V (Σ w x), so that the work of both projections no longer grows with L.
+
+    hidden: positions without influence, (N, L).
+    """
+    heads, width = attention.num_heads, attention.head_dim
+    to_query, to_key, to_value = attention.in_proj_weight.view(3, heads, width, -1)  # 3HD C → 3 H D C
+    query_bias, key_bias, value_bias = attention.in_proj_bias.view(3, heads, width)  # 3HD → 3 H D
+    query = torch.einsum("nc,hdc->nhd", sequence[:, 0], to_query) + query_bias
+    wanted = torch.einsum("nhd,hdc->nhc", query, to_key)
+    scores = torch.einsum("nhc,nlc->nhl", wanted, sequence) + (query * key_bias).sum(2, keepdim=True)
+    if hidden is not None:
+        scores = scores.masked_fill(hidden[:, None], -math.inf)
+    weights = F.dropout((scores / math.sqrt(width)).softmax(2), attention.dropout, attention.training)
+    seen = torch.einsum("nhl,nlc->nhc", weights, sequence)
+    values = torch.einsum("nhc,hdc->nhd", seen, to_value) + weights.sum(2, keepdim=True) * value_bias
+    output: Tensor = attention.out_proj(values.flatten(1))  # N H D → N HD
     return output
 
 
