@@ -37,14 +37,18 @@ def feature_data(
     return FeatureData(filler)
 
 
+def keeps_features(cfg: DictConfig) -> bool:
+    """Whether a run reads the features of a frozen backbone, so that its epochs take a second or two."""
+    return bool(cfg.freeze.kind == "backbone" and cfg.features.cache)
+
+
 def check_precision(cfg: DictConfig) -> None:
     """Refuse a training that rounds the backbone: features that are kept would not be those of its checkpoints.
 
     Raises:
         UsageError: names a precision that goes.
     """
-    rounded = cfg.trainer.precision in ROUNDING and cfg.freeze.kind == "backbone" and cfg.features.cache
-    if rounded:
+    if cfg.trainer.precision in ROUNDING and keeps_features(cfg):
         raise UsageError(
             f"trainer.precision={cfg.trainer.precision}: it rounds the frozen backbone, whose features are kept as "
             f"they were before; take trainer.precision={ROUNDING[cfg.trainer.precision]}, or features.cache=false"

@@ -42,7 +42,7 @@ def _advice(folder: RunFolder, resumes: bool) -> str:
     if not folder.last.is_file():
         return "no epoch was finished: the same command starts again"
     word = shlex.quote(f"ckpt_path={folder}")
-    return f"to continue after the last epoch that was finished, add {printable(word)} to the same command"
+    return f"to continue from its last checkpoint, add {printable(word)} to the same command"
 
 
 def job_number() -> str | None:

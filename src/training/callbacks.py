@@ -131,15 +131,16 @@ class Bar(RichProgressBar):
 
 
 def callbacks(
-    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool
+    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool, pause: float
 ) -> list[Callback]:
     """All of a run's callbacks; checkpoints come last.
 
     early_stopping: epochs without a lower validation loss; None trains to the end.
+    pause: see `BestAndLast`.
     """
     made: list[Callback] = [SameConfiguration(identity), Throughput(), EpochLines(console)]
     if early_stopping is not None:
         made.append(StopEarly(early_stopping))
     if bar:
         made.append(Bar())
-    return [*made, BestAndLast(folder)]
+    return [*made, BestAndLast(folder, pause)]

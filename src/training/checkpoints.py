@@ -1,6 +1,8 @@
 """Checkpoints that are never half-written, and reading them without unpickling code."""
 
+import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +45,25 @@ class BestAndLast(Checkpoint):
 
     Both are written when the epoch is over and the schedule has moved, so that resuming is exact. An epoch without a
     validation, or whose validation read no video, is never the best.
+
+    pause: seconds that last.ckpt may be old before an epoch that is not the run's last writes it again.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, pause: float = 0) -> None:
+        self.folder, self.pause = folder, pause
         self.best: Best | None = None
+        self.written = -math.inf  # last.ckpt, on the clock of time.monotonic
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         top1 = module.val_metrics.get("val/top1")  # type: ignore[union-attr, operator]
         if top1 is not None and (self.best is None or top1 > self.best.val_top1):
             self.best = Best(trainer.current_epoch, top1)
             trainer.save_checkpoint(self.folder.best)
-        trainer.save_checkpoint(self.folder.last)
+        ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due = ends or trainer.global_step == trainer.max_steps or time.monotonic() >= self.written + self.pause
+        if trainer.strategy.broadcast(due):  # ranks write together
+            trainer.save_checkpoint(self.folder.last)
+            self.written = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say which network this is, so that the file alone can be used."""

@@ -31,7 +31,7 @@ from src.data.audit import audit
 from src.data.datamodule import VideoData
 from src.data.handover import worker_errors_named
 from src.errors import UserError
-from src.frozen.build import check_precision, feature_data
+from src.frozen.build import check_precision, feature_data, keeps_features
 from src.frozen.data import FeatureData
 from src.models import weights
 from src.models.weights import download
@@ -46,6 +46,7 @@ from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
 LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
+PAUSE_S = 10  # between checkpoints on kept features, where an epoch may cost less than writing one
 MENDS = {  # what PyTorch's errors say → what to do
     "unscaling of gradients internally": "trainer.gradient_clip_val with trainer.precision=16-mixed needs "
     "optim.optimizer.fused=false; or take trainer.precision=bf16-mixed",
@@ -108,7 +109,8 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     console = get_console()  # the one that the progress bar is drawn on
     console.soft_wrap = True
     console._highlight = console._markup = False  # names are shown as they are
-    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar)
+    pause = PAUSE_S if keeps_features(cfg) else 0
+    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar, pause)
     trainer = make_trainer(cfg, folder.path, [], watchers, bar)
     about_data = outputs.data_record(data.lists, data.videos)
     if ranks.rank() == 0:
@@ -183,7 +185,7 @@ def as_features(
     cfg: DictConfig, module: Recognition, data: VideoData, trainer: Trainer, checkpoint: Path | None
 ) -> FeatureData | None:
     """The data as features of the frozen backbone, where the configuration wants that."""
-    if cfg.freeze.kind != "backbone" or not cfg.features.cache:
+    if not keeps_features(cfg):
         return None
     if checkpoint is not None:
         checkpoints.restore(module, checkpoint)  # features are those of its backbone

@@ -168,3 +168,20 @@ def test_resuming_is_exact_and_the_backbone_is_never_touched(
     module, _ = loop.assemble(whole((*own, f"run_dir={tmp_path}/calm")).copy())
     for name, value in module.recognizer.backbone.state_dict().items():
         assert torch.equal(value, weights(calm)[f"recognizer.backbone.{name}"]), name
+
+
+@pytest.mark.parametrize(("pause", "epoch"), [(0, 1), (1e9, 0)])
+def test_checkpoints_may_pause_and_resuming_stays_exact(
+    pause: float, epoch: int, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an epoch costs less than its checkpoint, last.ckpt is written now and then, and after the last epoch."""
+    own = words(videos, tmp_path / "features", "recipe.epochs=3")
+    monkeypatch.setattr(loop, "PAUSE_S", 0)
+    calm, _ = train(own, tmp_path / "calm")
+    monkeypatch.setattr(loop, "PAUSE_S", pause)
+    with cut(monkeypatch, 2, None):
+        train(own, tmp_path / "cut")
+    assert torch.load(tmp_path / "cut" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == epoch
+    again, _ = train(own, tmp_path / "cut")
+    assert torch.load(again.last, weights_only=True)["epoch"] == 2
+    assert_same(again, calm)
