@@ -1,8 +1,9 @@
 """What frozen features cost and save: filling the cache, an epoch, one head, and both probe tables at HMDB51's size.
 
-`python -m benchmarks.frozen [fill] [epoch] [heads] [tables]` measures all, or some. Clips for `fill` and `epoch` are
-UCF101's, from LATE_SAMPLE_CLIPS. `heads` and `tables` need no videos: tokens of the size of I3D's for 3570 training
-and 1530 test videos are made up (a class's mean and noise), and the commands that a user would type run on them.
+`python -m benchmarks.frozen [fill] [epoch] [heads] [tables]` measures all, or some anew: the day's other rows stay.
+Clips for `fill` and `epoch` are UCF101's, from LATE_SAMPLE_CLIPS. `heads` and `tables` need no videos: tokens of the
+size of I3D's for 3570 training and 1530 test videos are made up (a class's mean and noise), and the commands that a
+user would type run on them.
 """
 
 import csv
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.report import machine, save, ucf101_clips
+from benchmarks.report import machine, save, today, ucf101_clips
 from src.build.compose import compose
 from src.config import ROOT
 from src.data.annotations import Video
@@ -33,7 +34,7 @@ CPU = torch.device("cpu")
 I3D = ["model=i3d", "freeze=backbone", "features.keep=tokens", "reduction=none", "pooling=average", "data=folder"]
 ROUNDS = 2
 TABLES = ("probe_table1", "probe_table2")
-LARGE = ["recipe.batch_size=128", "trainer.precision=bf16-mixed"]  # what the tables at this size are run with
+LARGE = ["recipe.batch_size=256", "trainer.precision=bf16-mixed"]  # what the tables at this size are run with
 
 
 def sample(folder: Path) -> list[str]:
@@ -188,21 +189,22 @@ def measure_tables(scratch: Path) -> list[list[str]]:
 def main() -> None:
     parts = {"fill": measure_fill, "epoch": measure_epoch, "heads": measure_heads, "tables": measure_tables}
     chosen = sys.argv[1:] or list(parts)
-    rows: list[list[str]] = []
     for name in chosen:
         with tempfile.TemporaryDirectory() as scratch:
-            rows += parts[name](Path(scratch))
-        report(rows)  # after each part: they take long
+            report(name, parts[name](Path(scratch)))  # after each part: they take long
 
 
-def report(rows: list[list[str]]) -> None:
-    content: dict[str, Any] = {"machine": machine("torch", "pytorch-lightning"), "rows": rows}
+def report(part: str, rows: list[list[str]]) -> None:
+    """Write a part's rows in place of those that the day's file has of it."""
+    kept = today("frozen").get("parts", {})
+    values: dict[str, Any] = {"machine": machine("torch", "pytorch-lightning"), "parts": {**kept, part: rows}}
     notes = (
         "Filling: I3D, 64 frames of 224×224, beside a plain loop over recognizer.features, medians of "
         f"{ROUNDS} in turn. Heads and tables: whole commands on tokens 8 × 1024 of 3570 training videos × 4 clips and "
         f"1530 test videos × {VIEWS} views, {' '.join(LARGE)}."
     )
-    save("frozen", "Frozen features", ["what", "without", "with", "ratio", ""], rows, content, notes)
+    every = [row for one in values["parts"].values() for row in one]
+    save("frozen", "Frozen features", ["what", "without", "with", "ratio", ""], every, values, notes)
 
 
 if __name__ == "__main__":

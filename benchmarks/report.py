@@ -36,6 +36,13 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def today(name: str) -> dict[str, Any]:
+    """What has been measured today; {} where nothing has."""
+    path = RESULTS / f"{date.today().isoformat()}_{name}.json"
+    values: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return values
+
+
 def save(name: str, title: str, header: list[str], rows: list[list[str]], values: dict[str, Any], notes: str) -> None:
     """Print a table and write it, dated, as Markdown, and everything as JSON."""
     lines = [f"# {title}", "", f"{date.today().isoformat()}, `python -m benchmarks.{name}`. {notes}", ""]
