@@ -20,9 +20,11 @@ from benchmarks.report import RESULTS, machine, save
 from matplotlib.figure import Figure
 from src.config import ROOT
 from src.reports import comparisons, lines, sources
+from src.reports.comparisons import Comparison
 from src.reports.lines import Line
 from src.scores import Scores
 from src.sweeps import manifest
+from src.text import mean_of, number, probability
 
 TABLES = {  # all heads; FRMB is none, and would need features of its own
     "probe_table1": ("average_sgd", "average", "concat", "lstm", "concat_fc", "nonlocal_concat_fc", "bert"),
@@ -78,7 +80,12 @@ def of_pair(scores: Scores) -> float:
 
 
 def mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+    return mean_of(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def against_average(compared: Comparison) -> str:
+    """The difference in points and McNemar's p after Holm."""
+    return f"{number(compared.difference, sign=True)} (p {probability(compared.p_holm)})"
 
 
 def rows_of(found: Sequence[Line], with_pair: bool) -> list[list[str]]:
@@ -95,7 +102,7 @@ def rows_of(found: Sequence[Line], with_pair: bool) -> list[list[str]]:
             [
                 line.name,
                 mean([run.metrics["top1"] for run in line.runs]),
-                f"{compared.difference:+.1f} (p {compared.p_holm:.3f})" if compared and compared.made else "",
+                against_average(compared) if compared and compared.made else "",
                 mean([one.shuffled.top1 for one in orders if one.shuffled]),
                 mean([one.reversed.top1 for one in orders if one.reversed]),
                 *([mean([of_pair(run.scores) for run in line.runs if run.scores])] if with_pair else []),
@@ -173,7 +180,7 @@ def main() -> None:
         content[name] = {"rows": own, "train_val": vars(data.train_val), "test": vars(data.test)}
         content[name]["guess_from_size"] = guess_from_size(root, listing)
         rows += [[name, *row, *[""] * (6 - len(row))] for row in own]
-        rows.append([name, "guess from a clip's size", f"{content[name]['guess_from_size']:.1f}", "", "", "", ""])
+        rows.append([name, "guess from a clip's size", number(content[name]["guess_from_size"]), "", "", "", ""])
         if name == "utd_mhad":
             picture(found, RESULTS.parent.parent / "docs" / "real_clips.png")
     hashes = []
