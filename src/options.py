@@ -299,6 +299,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "trainer.strategy": one_of(*STRATEGIES),
     "trainer.benchmark": FLAG,
     "trainer.enable_progress_bar": FLAG,
+    "trainer.profile": FLAG,
     "trainer.log_every_n_steps": whole(1),
     "trainer.num_sanity_val_steps": whole(0),
     "data.root": optional(PATH),

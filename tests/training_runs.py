@@ -19,6 +19,8 @@ from src.training.recognition import Recognition
 
 from tests.small_runs import CLIP
 
+TIMES = ("clips_per_second", "waiting", "gpu_memory_gb")  # curves that differ from run to run
+
 
 class PowerCutError(RuntimeError):
     """The end of a process, as far as files can tell."""
@@ -83,7 +85,8 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
 def outcome(folder: RunFolder) -> tuple[dict[str, torch.Tensor], Scores, Curves]:
     """Weights, scores and curves: all that must be the same, bit by bit."""
     curves = folder.curves()
-    curves.pop("clips_per_second", None)
+    for name in TIMES:
+        curves.pop(name, None)
     return weights(folder), Scores.load(folder.scores), curves
 
 

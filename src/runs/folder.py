@@ -10,6 +10,7 @@ results.json      metrics and cost: the sign that the run has finished          
 scores/test.npz   one score per video and class
 error.json        why the last attempt failed; the next attempt removes it       ErrorRecord
 rank_N.log        what a process of its own printed
+profile/          the costliest operations, and a trace (trainer.profile=true)
 confusion.*, attention.png, mistakes/, wandb/, tensorboard/
 exports/          files and pages for others (src.export)
 evaluations/      a folder for each time the network was tested again     records.Evaluation
@@ -103,6 +104,10 @@ class RunFolder:
     @property
     def exports(self) -> Path:
         return self.path / "exports"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile"
 
     @property
     def lock(self) -> Path:

@@ -1,10 +1,11 @@
-"""What happens around the training loop: throughput, a line an epoch, a progress bar, and a check of the ranks."""
+"""What happens around the training loop: a line an epoch, a progress bar, early stopping, a check of the ranks."""
 
 import math
 import time
 from typing import Any, ClassVar
 
 import torch
+from omegaconf import DictConfig
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.training.checkpoints import BestAndLast
+from src.training.timing import Profile, Throughput
 
 
 class SameConfiguration(Callback):
@@ -38,26 +40,6 @@ class SameConfiguration(Callback):
             raise UserError(f"the ranks have different configurations ({ranks}); start all with the same options")
 
 
-class Throughput(Callback):
-    """Clips per second of the training loop, waiting for data included, validation not."""
-
-    def __init__(self) -> None:
-        self.clips = 0
-        self.start = 0.0
-
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.clips = 0
-        self.start = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        clips = batch["clip"] if "clip" in batch else batch["maps"][0]  # N V …
-        self.clips += clips.shape[0] * clips.shape[1] * trainer.world_size
-        rate = self.clips / (time.perf_counter() - self.start)
-        module.log("clips_per_second", rate, prog_bar=True, on_step=True, on_epoch=False, rank_zero_only=True)
-
-
 class EpochLines(Callback):
     """One line an epoch on the terminal or in the log."""
 
@@ -79,8 +61,8 @@ class EpochLines(Callback):
         self.console.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
             f"train loss {values['train/loss_epoch']:.3f} top1 {train_top1:.1f} %  {validation}"
-            f"lr {module.learning_rate:.1e}  {values['clips_per_second']:.1f} clips/s  "
-            f"{time.perf_counter() - self.start:.0f} s"
+            f"lr {module.learning_rate:.1e}  {values['clips_per_second']:.1f} clips/s, "
+            f"{values['waiting']:.0%} waiting  {time.perf_counter() - self.start:.0f} s"
         )
 
 
@@ -131,16 +113,18 @@ class Bar(RichProgressBar):
 
 
 def callbacks(
-    folder: RunFolder, console: Console, identity: str, early_stopping: int | None, bar: bool, pause: float
+    folder: RunFolder, console: Console, identity: str, cfg: DictConfig, bar: bool, pause: float
 ) -> list[Callback]:
     """All of a run's callbacks; checkpoints come last.
 
-    early_stopping: epochs without a lower validation loss; None trains to the end.
+    bar: show progress on the terminal.
     pause: see `BestAndLast`.
     """
-    made: list[Callback] = [SameConfiguration(identity), Throughput(), EpochLines(console)]
-    if early_stopping is not None:
-        made.append(StopEarly(early_stopping))
+    made: list[Callback] = [SameConfiguration(identity), Throughput(console, cfg.data.workers), EpochLines(console)]
+    if cfg.early_stopping is not None:
+        made.append(StopEarly(cfg.early_stopping))
+    if cfg.trainer.profile:
+        made.append(Profile(console, folder.profile))
     if bar:
         made.append(Bar())
     return [*made, BestAndLast(folder, pause)]

@@ -46,6 +46,7 @@ from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
 LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
+OURS = ("profile",)  # options of conf/trainer that Lightning doesn't know
 PAUSE_S = 10  # between checkpoints on kept features, where an epoch may cost less than writing one
 MENDS = {  # what PyTorch's errors say → what to do
     "unscaling of gradients internally": "trainer.gradient_clip_val with trainer.precision=16-mixed needs "
@@ -110,7 +111,7 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     console.soft_wrap = True
     console._highlight = console._markup = False  # names are shown as they are
     pause = PAUSE_S if keeps_features(cfg) else 0
-    watchers = callbacks(folder, console, record.identity, cfg.early_stopping, bar, pause)
+    watchers = callbacks(folder, console, record.identity, cfg, bar, pause)
     trainer = make_trainer(cfg, folder.path, [], watchers, bar)
     about_data = outputs.data_record(data.lists, data.videos)
     if ranks.rank() == 0:
@@ -285,9 +286,10 @@ def make_trainer(
     plugins: list[Any] = [WholeFileCheckpoints()]
     if ranks.started_here():  # not SLURM's: one of its tasks has started several ranks
         plugins.append(LightningEnvironment())
+    settings = {name: value for name, value in cfg.trainer.items() if name not in OURS}
     try:
         trainer: Trainer = instantiate(
-            cfg.trainer,
+            settings,
             callbacks=watchers,
             logger=made,
             plugins=plugins,
