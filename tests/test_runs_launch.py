@@ -40,6 +40,29 @@ def test_who_started_this_process(environment, expected, monkeypatch):
     assert (ranks.is_rank(), ranks.rank()) == expected
 
 
+@pytest.mark.parametrize(
+    ("in_a_pool", "given", "count", "threads"),
+    [
+        (False, None, 1, None),  # alone: as PyTorch likes
+        (False, None, 2, "4"),
+        (False, None, 16, "1"),
+        (False, "3", 2, "3"),  # the user's
+        (True, "2", 1, "2"),  # a job of a parallel sweep, whose launcher has divided the cores
+        (True, "2", 2, "1"),
+        (True, None, 2, "4"),
+    ],
+)
+def test_ranks_and_runs_side_by_side_share_the_cores(in_a_pool, given, count, threads, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(launch, "_works_for_a_pool", lambda: in_a_pool)
+    shared = launch.sharing_cores(count)
+    assert shared.get("OMP_NUM_THREADS") == threads
+    assert shared.get("OMP_WAIT_POLICY") == (None if threads is None else "PASSIVE")
+
+
 @pytest.mark.parametrize(("identities", "refused"), [(["a", "a"], False), (["a", "b"], True)])
 def test_ranks_of_different_configurations_refuse_to_start(identities, refused, monkeypatch):
     def gather(gathered, own):

@@ -80,36 +80,52 @@ def start_ranks(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None, *, 
     check_machines(cfg)
     ranks = local_ranks(cfg)
     content = OmegaConf.to_container(cfg, resolve=True)
+    environment = os.environ | sharing_cores(ranks)
     shared = {
-        **os.environ,
+        **environment,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(ranks),
         STARTED_HERE: "1",
     }
     position = _size(folder.log(0))  # behind what earlier attempts printed
-    server = _server()
+    server = _server(environment)
     processes: list[Process] = []
     try:
         for number in range(ranks):
-            environment = shared | {"LOCAL_RANK": str(number), "RANK": str(number)}
+            own = shared | {"LOCAL_RANK": str(number), "RANK": str(number)}
             log = str(folder.log(number)) if to_log or number else None
             arguments = (content, str(folder), str(checkpoint) if checkpoint else None, log)
-            processes.append(server.start(Task(arguments, environment, str(Path.cwd()))))
+            processes.append(server.start(Task(arguments, own, str(Path.cwd()))))
         _wait(processes, folder, position if to_log else None)
     finally:
         _end(processes, server)
 
 
+def sharing_cores(ranks: int) -> dict[str, str]:
+    """Variables with which a run's ranks, and runs side by side, share the machine's cores and do not fight for them.
+
+    Each computes on as many threads as it has cores, and threads that wait do not spin. What the user has set stays.
+    The parallel launcher has divided the cores by its number of jobs already, in OMP_NUM_THREADS of each job.
+    """
+    among_others = _works_for_a_pool()
+    if ranks == 1 and not among_others:
+        return {}
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(given) if given.isdecimal() and among_others else len(os.sched_getaffinity(0))
+    threads = given if given and not among_others else str(max(1, cores // ranks))
+    return {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+
+
 _servers: list[Server] = []  # the one of this process, once it has been needed
 
 
-def _server() -> Server:
+def _server(environment: dict[str, str]) -> Server:
     """The server that forks this process's ranks."""
-    if not _servers or not _servers[0].is_usable():
+    if not _servers or not _servers[0].is_usable(environment):
         for old in _servers:
             old.close()
-        _servers[:] = [Server(WORKER)]
+        _servers[:] = [Server(WORKER, environment)]
     return _servers[0]
 
 
@@ -139,8 +155,13 @@ def _wait(processes: list[Process], folder: RunFolder, echo: int | None) -> None
 
 def _end_as_an_orphan() -> None:
     """End this process, and its ranks with it, if it works for a command that has gone (jobs of a parallel sweep)."""
-    if multiprocessing.parent_process() is not None and os.getppid() != PARENT:
+    if _works_for_a_pool() and os.getppid() != PARENT:
         os._exit(1)
+
+
+def _works_for_a_pool() -> bool:
+    """Whether this process runs jobs of a parallel sweep."""
+    return multiprocessing.parent_process() is not None
 
 
 def _end(processes: list[Process], server: Server) -> None:

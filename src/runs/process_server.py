@@ -83,10 +83,13 @@ class Process:
 
 
 class Server:
-    """The command's end of a server whose processes run the function `main` of a module."""
+    """The command's end of a server whose processes run the function `main` of a module.
 
-    def __init__(self, module: str) -> None:
-        self.environment = dict(os.environ)
+    environment: in which libraries are imported; the command's own by default.
+    """
+
+    def __init__(self, module: str, environment: dict[str, str] | None = None) -> None:
+        self.environment = dict(os.environ) if environment is None else environment
         self.starter = os.getpid()
         self._requests, theirs = Pipe()
         path = [str(ROOT), *(folder or str(Path.cwd()) for folder in sys.path if folder != str(ROOT))]
@@ -101,13 +104,15 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                env=self.environment,
                 pass_fds=[theirs.fileno()],
             )
         atexit.register(self.close)
 
-    def is_usable(self) -> bool:
-        """Whether it lives, is this process's own, and has this process's environment."""
-        mine = self.starter == os.getpid() and self.environment == dict(os.environ)
+    def is_usable(self, environment: dict[str, str] | None = None) -> bool:
+        """Whether it lives, is this process's own, and has an environment: this process's own by default."""
+        wanted = dict(os.environ) if environment is None else environment
+        mine = self.starter == os.getpid() and self.environment == wanted
         return mine and not self._requests.closed and self._server.poll() is None
 
     def start(self, task: Task) -> Process:
