@@ -1,6 +1,8 @@
-"""Whether this machine has the devices that a configuration asks for, and which one is taken."""
+"""Whether this machine has the devices that a configuration asks for, which one is taken, and memory on a CPU."""
 
+import ctypes
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 GPUS = ("gpu", "cuda", "mps")
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 MOST_ON_CPU = max(8, os.cpu_count() or 1)  # ranks; each holds a network and its batches in memory
 
 
@@ -45,3 +48,18 @@ def device_of(cfg: DictConfig) -> "torch.device":
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+
+
+def keep_memory(device: "torch.device") -> None:
+    """Let a process that computes on the CPU keep the memory that it has had, instead of asking for it again and again.
+
+    glibc gives a large block back to the system as soon as it is free. A 3D network makes feature maps of a hundred
+    megabytes, layer after layer, and spends a sixth of its time on pages that are taken away and given back empty.
+    With another C library nothing happens.
+    """
+    if device.type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_MAX, 0)
+        mallopt(TRIM_THRESHOLD, -1)

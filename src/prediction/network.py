@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from src.build.data import clip_spec
-from src.build.devices import device_of
+from src.build.devices import device_of, keep_memory
 from src.build.network import skeleton
 from src.config import ClipSpec
 from src.data.list_text import numbered_lines
@@ -167,5 +167,7 @@ def read_classes(path: Path) -> list[str]:
 def _ready(recognizer: Recognizer, classes: Sequence[str], cfg: DictConfig, file: Path, origin: str) -> Network:
     if cfg.model.channels_last:
         recognizer.channels_last()
-    recognizer.to(device_of(cfg)).eval().requires_grad_(False)
+    device = device_of(cfg)
+    keep_memory(device)
+    recognizer.to(device).eval().requires_grad_(False)
     return Network(recognizer, list(classes), cfg, file, origin)

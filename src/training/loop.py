@@ -24,6 +24,7 @@ from rich.console import Console
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.build.data import build_data
+from src.build.devices import device_of, keep_memory
 from src.build.instantiate import NONSENSE, refusal
 from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, measure_network
@@ -133,6 +134,7 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
 
     initial_weights: load what `weights=` names; not needed where a checkpoint comes on top.
     """
+    keep_memory(device_of(cfg))
     check_precision(cfg)
     measure_network(cfg, num_classes=2)  # an impossible network, or recipe, is refused before data is touched
     check_recipe(cfg)
