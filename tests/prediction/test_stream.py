@@ -91,6 +91,7 @@ def test_what_is_not_there_is_one_line_without_the_password(checkpoint: Path, se
     assert look(f"checkpoint={checkpoint}", f"video={address}") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "404" in line
+    assert line.endswith("; check the address, or save the video and give the file")
     assert "secret" not in line
 
 
