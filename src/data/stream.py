@@ -60,7 +60,9 @@ def frames_in_order(source: str, modality: str = "rgb") -> Generator[TimedFrame,
                 number += 1
     except DECODER_ERRORS as error:
         end = f"it ends after {number} frames: " if number else ""
-        raise _unreadable(source, end + first_line(error)) from error
+        silent = isinstance(error, av.error.ExitError)  # what FFmpeg calls a time-out
+        reason = f"nothing came for {SILENCE_S:g} s" if silent else first_line(error)
+        raise _unreadable(source, end + reason) from error
     if not number:
         raise _unreadable(source, "it holds no frame")
 
