@@ -15,14 +15,15 @@ class UsageError(UserError):
 class UnreadableVideoError(UserError):
     """A video that cannot be opened or does not give the frames it claims to have.
 
-    `advice` is what the command that reads it offers beside replacing the file: "or …".
+    `advice` is what the command that reads it offers beside `remedy`: "or …".
     """
 
-    def __init__(self, path: str, reason: str, advice: str = "") -> None:
-        super().__init__(f"{path}: cannot be read as a video ({reason}); replace it{advice and ', '}{advice}")
+    def __init__(self, path: str, reason: str, advice: str = "", remedy: str = "replace it") -> None:
+        super().__init__(f"{path}: cannot be read as a video ({reason}); {remedy}{advice and ', '}{advice}")
         self.path = path
         self.reason = reason
         self.advice = advice
+        self.remedy = remedy
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:  # so that it survives the way back from a worker
-        return type(self), (self.path, self.reason, self.advice)
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:  # so that it survives the way back from a worker
+        return type(self), (self.path, self.reason, self.advice, self.remedy)

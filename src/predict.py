@@ -9,6 +9,7 @@ import sys
 from src.command_line import network
 from src.command_line.options import Arguments, Command, Option, run_command
 from src.prediction.question import Question, Settings
+from src.signals import advised
 
 COMMAND = Command(
     name="predict",
@@ -65,9 +66,10 @@ def predict(arguments: Arguments) -> int:
 
     from src.prediction import answer  # the decoders, which a refusal does without
 
-    if settings is not None:
-        return answer.untrimmed(networks, question, sys.stdin, settings)
-    return answer.videos(networks, question, sys.stdin, top)
+    with advised(lambda number: "the same command starts over"):
+        if settings is not None:
+            return answer.untrimmed(networks, question, sys.stdin, settings)
+        return answer.videos(networks, question, sys.stdin, top)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A network written to a file that others run, and that file asked again."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,12 @@ def test_a_head_on_frozen_tokens_comes_back_as_one(tmp_path: Path) -> None:
     again = opened(f"run={tmp_path / 'net.safetensors'}")
     clip = clips(2, first)
     torch.testing.assert_close(again.recognizer(clip), first.recognizer(clip), rtol=1e-5, atol=1e-6)
+
+
+def test_clips_to_check_with_need_not_be_of_the_networks_classes(tree: Path, tmp_path: Path) -> None:
+    found = random_network(*tiny("tiny"), "data=folder", f"data.root={tree}")
+    assert not set(found.classes) & {"hop", "skip", "jump"}
+    assert re.fullmatch("[1-4] test clips of folder", export(found, "safetensors", tmp_path / "net.safetensors").clips)
 
 
 def test_the_weights_are_never_overwritten(run: RunFolder, tmp_path: Path) -> None:

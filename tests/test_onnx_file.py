@@ -188,9 +188,9 @@ def test_every_pair(tmp_path: Path, model: str, pooling: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", options("model"))
-def test_other_formats_precisions_and_flow(tmp_path: Path, model: str) -> None:
-    found = random_network(*tiny(model), "pooling=bert", "modality=flow")
+@pytest.mark.parametrize(("model", "pooling"), [*((model, "bert") for model in options("model")), ("tiny", "lstm")])
+def test_other_formats_precisions_and_flow(tmp_path: Path, model: str, pooling: str) -> None:
+    found = random_network(*tiny(model), f"pooling={pooling}", "modality=flow")
     for kind, ending in (("onnx", ".onnx"), ("torch_export", ".pt2"), ("safetensors", ".safetensors")):
         for precision in ("float32", "float16"):
             result = export(found, kind, tmp_path / f"{precision}{ending}", precision)

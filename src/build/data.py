@@ -39,7 +39,7 @@ def build_data(cfg: DictConfig) -> "VideoData":
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
-    lists = _usable_lists(cfg)
+    lists = usable_lists(cfg)
     check_trainable(lists)
     return _video_data(cfg, lists, cfg.protocol.name)
 
@@ -50,7 +50,7 @@ def build_test_data(cfg: DictConfig, classes: Sequence[str]) -> "VideoData":
     Raises:
         UserError: as `build_data`; the lists have a class that is not among `classes`.
     """
-    lists = with_classes(_usable_lists(cfg), classes)
+    lists = with_classes(usable_lists(cfg), classes)
     return _video_data(cfg, lists, "paper")  # nothing is held out: only the test list is used
 
 
@@ -75,7 +75,12 @@ def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
     return replace(lists, classes=list(classes), train=relabelled(lists.train), val=val, test=relabelled(lists.test))
 
 
-def _usable_lists(cfg: DictConfig) -> Lists:
+def usable_lists(cfg: DictConfig) -> Lists:
+    """The lists, checked against the inventory; their classes need be no network's.
+
+    Raises:
+        UserError: as `read_lists`; a video is not there, or cannot be read.
+    """
     from src.data.usable import usable
 
     return usable(read_lists(cfg), cfg.modality.name, cfg.data.on_error, cfg.data.flow)

@@ -48,7 +48,6 @@ def frames_in_order(source: str, modality: str = "rgb") -> Generator[TimedFrame,
     if modality == "flow" or os.path.isdir(source):  # noqa: PTH112
         yield from _by_index(source, modality)
         return
-    shown = without_password(source)
     number = 0
     try:
         with _opened(source) as (container, stream):
@@ -61,9 +60,18 @@ def frames_in_order(source: str, modality: str = "rgb") -> Generator[TimedFrame,
                 number += 1
     except DECODER_ERRORS as error:
         end = f"it ends after {number} frames: " if number else ""
-        raise UnreadableVideoError(shown, end + first_line(error)) from error
+        silent = isinstance(error, av.error.ExitError)  # what FFmpeg calls a time-out
+        reason = f"nothing came for {SILENCE_S:g} s" if silent else first_line(error)
+        raise _unreadable(source, end + reason) from error
     if not number:
-        raise UnreadableVideoError(shown, "it holds no frame")
+        raise _unreadable(source, "it holds no frame")
+
+
+def _unreadable(source: str, reason: str) -> UnreadableVideoError:
+    if not is_stream(source):
+        return UnreadableVideoError(source, reason)
+    remedy = "check the address, or save the video and give the file" if ADDRESS.match(source) else "check the camera"
+    return UnreadableVideoError(without_password(source), reason, remedy=remedy)
 
 
 def _by_index(source: str, modality: str) -> Iterator[TimedFrame]:
@@ -85,7 +93,7 @@ def _opened(source: str) -> Iterator[tuple[Any, Any]]:
     options = {} if camera else {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
     with av.open(source, format="v4l2" if camera else None, options=options, timeout=SILENCE_S) as container:
         if not container.streams.video:
-            raise UnreadableVideoError(without_password(source), "it has no video stream")
+            raise _unreadable(source, "it has no video stream")
         stream = container.streams.video[0]
         stream.thread_count = 1
         yield container, stream

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src import files
-from src.build.data import build_test_data
+from src.build.data import usable_lists
 from src.build.recorded import compose_recorded
 from src.data import ordered_motions
 from src.data.annotations import Video
@@ -61,12 +61,12 @@ class Check:
 
 
 def real_clips(network: Network) -> tuple[Tensor, str]:
-    """Up to CLIPS clips (N, C, T, H, W) uint8, of the network's own test videos where they can be read, and whose.
+    """Up to CLIPS clips (N, C, T, H, W) uint8, of the test videos of its data where they can be read, and whose.
 
-    Else those of the embedded data; for flow, two of their colours.
+    Which classes these have is of no matter. Else those of the embedded data; for flow, two of their colours.
     """
     source = Source(network.clip, network.modality, network.cfg.data.decoder)
-    clips = _clips(_test_videos(network.cfg, network.classes), source)
+    clips = _clips(_test_videos(network.cfg), source)
     if clips:
         return torch.stack(clips), f"{len(clips)} test clips of {network.cfg.data.name}"
     source = Source(network.clip, "rgb", network.cfg.data.decoder)
@@ -75,9 +75,9 @@ def real_clips(network: Network) -> tuple[Tensor, str]:
     return torch.stack(clips)[:, :channels], f"{len(clips)} clips of the embedded data"
 
 
-def _test_videos(cfg: DictConfig, classes: list[str]) -> list[Video]:
+def _test_videos(cfg: DictConfig) -> list[Video]:
     try:
-        return list(build_test_data(cfg, classes).lists.test)
+        return usable_lists(cfg).test
     except (UserError, OSError):
         return []
 

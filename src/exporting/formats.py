@@ -115,6 +115,7 @@ def _onnx_model(program: torch.export.ExportedProgram) -> Any:
         )
     assert exported is not None
     model = exported.model_proto
+    _leave_out_idle_reshapes(model)
     for noted in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
         del noted.metadata_props[:]
         noted.doc_string = ""
@@ -125,3 +126,22 @@ def _onnx_model(program: torch.export.ExportedProgram) -> Any:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
+
+
+def _leave_out_idle_reshapes(model: Any) -> None:
+    """Take out the reshapes of a list of numbers to the same list.
+
+    PyTorch puts them behind an LSTM; ONNX does not foresee sizes beyond them, and such a file would be refused.
+    """
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in inferred.value_info}
+    idle: dict[str, str] = {}  # output → what it is the same as
+    for node in list(model.graph.node):
+        if node.op_type == "Reshape" and ranks.get(node.input[0]) == ranks.get(node.output[0]) == 1:
+            idle[node.output[0]] = idle.get(node.input[0], node.input[0])
+            model.graph.node.remove(node)
+    for node in model.graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = idle.get(name, name)

@@ -136,9 +136,9 @@ def build(choices: Sequence[Choice], examples: Sequence[tuple[str, Video]], fold
             "A video is removed from this machine once it is answered: to ask another network, drop it again.",
         )
         hidden = {"api_visibility": "private"}
-        button.click(ask, [network, video], [classes, note, timeline, why], concurrency_limit=1, **hidden).then(
-            lambda: None, None, video, **hidden
-        )
+        asked = button.click(ask, [network, video], [classes, note, timeline, why], concurrency_limit=1, **hidden)
+        for ended in (asked.success, asked.failure):  # Gradio 6.31 passes over `then` after an error
+            ended(lambda: None, None, video, **hidden)
         offered.click(example, offered, video, **hidden)
     return page
 

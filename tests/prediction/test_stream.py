@@ -1,6 +1,7 @@
 """Video from an address: answered window by window, to its end."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from src import predict
 from src.command_line.options import parse
+from src.data import stream
 from src.data.stream import frames_in_order
 from src.errors import UnreadableVideoError
 from src.signals import Stopped
@@ -91,7 +93,15 @@ def test_what_is_not_there_is_one_line_without_the_password(checkpoint: Path, se
     assert look(f"checkpoint={checkpoint}", f"video={address}") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "404" in line
+    assert line.endswith("; check the address, or save the video and give the file")
     assert "secret" not in line
+
+
+def test_an_address_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "SILENCE_S", 0.1)
+    said = r"\(nothing came for 0\.1 s\); check the address"
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UnreadableVideoError, match=said):
+        list(frames_in_order(f"tcp://127.0.0.1:{silent.getsockname()[1]}"))
 
 
 def test_an_address_does_not_lead_to_files_of_this_machine(server: Server, tmp_path: Path) -> None:
@@ -116,8 +126,9 @@ def test_a_stream_that_is_stopped_keeps_what_was_seen(
 
     monkeypatch.setattr(untrimmed, "logits_of", until)
     words = (f"checkpoint={checkpoint}", f"video={server.address}", "step=8", f"out={tmp_path / 'o'}")
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         predict.predict(parse(predict.COMMAND, words))
+    assert stopped.value.advice == "the same command starts over"
     (scores,) = (tmp_path / "o").glob("*.scores.csv")
     assert len(scores.read_text().splitlines()) == 3
     assert "2 windows" in capsys.readouterr().out
