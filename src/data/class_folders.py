@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.config import OUTPUTS
 from src.data.listing import SPLITS, Listed
 from src.data.video_files import files_below, is_video
 from src.errors import UserError
@@ -73,7 +74,9 @@ def _add(base: Path, folder: str, label: str, split: str, entries: list[Listed],
 
 
 def _class_names(folder: Path) -> list[str]:
-    return [name for name in _visible(folder) if (folder / name).is_dir() and not name.startswith("_")]
+    """Folders whose names may be classes; where runs are written is none, though they hold videos of mistakes."""
+    names = [name for name in _visible(folder) if (folder / name).is_dir() and not name.startswith("_")]
+    return [name for name in names if (folder / name).resolve() != OUTPUTS.resolve()]
 
 
 def _outside_class_folders(folder: Path, prefix: str) -> list[str]:
