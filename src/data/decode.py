@@ -23,7 +23,7 @@ from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
 from src.data.orientation import orientation
 from src.data.scan import DECODER_ERRORS, Progress, Scan, decoded, scan
-from src.errors import UnreadableVideoError, UserError
+from src.errors import ShortageError, UnreadableVideoError, UserError, is_shortage
 from src.text import first_line
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C
@@ -108,6 +108,8 @@ def _readable(path: str) -> Iterator[None]:
     except UserError:
         raise
     except DECODER_ERRORS as error:
+        if is_shortage(error):
+            raise ShortageError(path) from error
         raise UnreadableVideoError(path, truncation(path) or first_line(error)) from error
 
 
