@@ -14,7 +14,8 @@ import onnxruntime
 def read_frames(path):
     """All frames of a video, upright: T, H, W, 3 uint8."""
     with av.open(path) as container:
-        return np.stack([np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(video=0)])
+        frames = container.decode(container.streams.best("video"))
+        return np.stack([np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in frames])
 
 
 def centre_window(width, height, clip):

@@ -258,6 +258,14 @@ def shorten_temporary_folder() -> None:
             return
 
 
+def forget_relative_folders() -> None:
+    """Leave out $XDG_… that are no absolute paths, as their specification asks; libraries write warnings about them."""
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        value = os.environ.get(name)
+        if value is not None and not home_expanded(value).is_absolute():
+            del os.environ[name]
+
+
 def cache(what: str) -> Path:
     """Where this program keeps what can be made again: $XDG_CACHE_HOME/late-temporal, by default under ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -27,6 +28,11 @@ def _escape(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode() if code < 0xD800 else f"\\u{code:04x}"
+
+
+def folded(name: str) -> str:
+    """What names share that are easily mixed up: Unicode form, case, and how and how often blanks are written."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split())
 
 
 def first_line(error: BaseException, limit: int = 160) -> str:

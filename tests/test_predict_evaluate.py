@@ -162,6 +162,21 @@ def test_a_part_of_the_classes_is_matched_by_name(
             )
 
 
+def test_only_test_videos_are_needed(made: RunFolder, videos: Path, capsys: Capture) -> None:
+    """Neither a training side, nor that its videos can be used."""
+    whole = Scores.load(made.scores)
+    clip = whole.videos[0]
+    Path("one.csv").write_text(f"path,label,split\n{clip},{clip.split('/')[0]},test\n")
+    (Path("held out/test") / clip).parent.mkdir(parents=True)
+    shutil.copy(videos / clip, Path("held out/test") / clip)
+    for words in ((f"data.root={videos}", "data.csv=one.csv"), ("data.root=held out",)):
+        assert test(made, *words) == 0, capsys.readouterr().err
+        scores = newest(made)[1]
+        assert [name.removeprefix("test/") for name in scores.videos] == [clip]
+        np.testing.assert_allclose(scores.scores[0], whole.scores[0], atol=1e-5)  # alone in its batch
+        assert scores.classes[scores.labels[0]] == clip.split("/")[0]
+
+
 def test_a_flow_network_refuses_an_rgb_video(made: RunFolder, videos: Path, capsys: Capture) -> None:
     """The network is made, not trained: a flow file is a gray video that says so."""
     run = RunFolder(Path(shutil.copytree(made.path, "run")))

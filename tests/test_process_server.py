@@ -114,6 +114,16 @@ def test_a_process_that_is_asked_to_ends(server: Server, tmp_path: Path) -> None
     assert code(process) == -signal.SIGTERM
 
 
+def test_a_terminal_that_is_closed_ends_the_command_or_nothing(server: Server, tmp_path: Path) -> None:
+    process = waiting(server, tmp_path / "number")
+    assert process.pid is not None
+    for number in (signal.SIGHUP, signal.SIGPIPE):
+        os.kill(process.pid, number)
+    assert not process.wait(0.2)
+    process.terminate()
+    assert code(process) == -signal.SIGTERM
+
+
 def test_closing_the_server_ends_its_processes(server: Server, tmp_path: Path) -> None:
     process = waiting(server, tmp_path / "number")
     server.close()

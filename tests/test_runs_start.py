@@ -86,6 +86,14 @@ def test_before_its_first_epoch_is_over_an_interrupted_run_starts_anew() -> None
         (["run_dir=done", "seed=1", "ckpt_path=done"], "holds another run"),
         (["run_dir=foreign"], "not empty and holds no run"),
         (["run_dir=file"], "is a file"),
+        (["run_dir=dangling"], "is a link to nowhere, which is not there"),
+        (["run_dir=circle"], "is a link to circle, which is not there"),
+        (["run_dir=link"], "link has finished"),
+        (["run_dir=link", "seed=1"], "holds another run"),
+        (["run_dir=done/inner"], "is inside the run .*/done; give a folder outside"),
+        (["run_dir=done/evaluations/a/b"], "is inside the run .*/done; give a folder outside"),
+        (["run_dir=link/inner"], "is inside the run .*/done; give a folder outside"),
+        (["run_dir=done/run.json"], "is a file"),
         (["run_dir=damaged"], r"damaged/run\.json: damaged"),
         (["run_dir=older"], "written by another version"),
         (["run_dir=new", "ckpt_path=nowhere.ckpt"], "there is no file"),
@@ -103,12 +111,22 @@ def test_a_refused_run_changes_nothing(words: list[str], reason: str) -> None:
     Path("foreign").mkdir()
     Path("foreign/thesis.tex").touch()
     Path("file").touch()
+    for name, target in {"dangling": "nowhere", "circle": "circle", "link": "done"}.items():
+        Path(name).symlink_to(target)
     before = content(Path())
     with pytest.raises(UserError, match=reason) as refused:
         begin(*words)
     assert "\n" not in str(refused.value)
     assert content(Path()) == before
-    assert not Path("new").exists()
+    assert not Path("new").exists() and not Path("nowhere").exists()
+
+
+def test_a_link_to_an_empty_folder_is_a_folder_for_a_run() -> None:
+    Path("large disk").mkdir()
+    Path("link").symlink_to("large disk")
+    begin("run_dir=link", epochs=1)
+    assert Path("link").is_symlink() and Path("large disk/run.json").is_file()
+    assert begin("run_dir=link").checkpoint == Path("link/checkpoints/last.ckpt")
 
 
 def test_what_is_refused_later_leaves_no_new_folder_and_an_old_one_as_it_was() -> None:

@@ -1,8 +1,10 @@
 """Small, full, closed and odd surroundings: nothing is lost, nothing waits for ever, one line says what is wrong."""
 
+import contextlib
 import io
 import logging
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -18,15 +20,21 @@ from hydra_plugins.list_sweeper import _Summing
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger
 from src import files
+from src.command_line.options import finish
 from src.config import ROOT
+from src.data import workers
+from src.data.decode import open_video
 from src.data.handover import Packing, packed
 from src.data.loader import Loader
-from src.errors import UserError
+from src.data.probe import probe
+from src.errors import ShortageError, UserError
 from src.text import Tolerant
 from src.training import worker
 from src.training.checkpoints import WholeFileCheckpoints
 from src.training.loggers import Guarded, wandb_mode
 from torch.utils.data import Dataset
+
+from tests.conftest import write_video
 
 
 class Numbers(Dataset):
@@ -235,6 +243,64 @@ if __name__ == "__main__":
 """
     done = run(program, tmp_path, env={"TMPDIR": str(long)})
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+def test_relative_folders_of_the_environment_are_left_out(monkeypatch):
+    for name, value in {"XDG_CACHE_HOME": "cache", "XDG_CONFIG_HOME": "./c", "XDG_DATA_HOME": "/data"}.items():
+        monkeypatch.setenv(name, value)
+    files.forget_relative_folders()
+    assert {name for name in os.environ if name.startswith("XDG_")} & {"XDG_CACHE_HOME", "XDG_CONFIG_HOME"} == set()
+    assert os.environ["XDG_DATA_HOME"] == "/data"
+
+
+# Limits
+
+
+def test_too_many_open_files_are_no_fault_of_a_video(tmp_path):
+    path = write_video(tmp_path / "a.mp4", 5)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for read in (lambda: open_video(str(path)), lambda: probe(("a", str(path)))):
+            with pytest.raises(ShortageError, match=r"a\.mp4: this process may not open any more files; raise") as one:
+                read()
+        assert workers._attempt(probe, ("a", str(path)), 1) == workers._DiskError(str(one.value))
+    finally:
+        for handle in held:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert str(pickle.loads(pickle.dumps(one.value))) == str(one.value)
+    assert probe(("a", str(path))).frames == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        ImportError("libgomp.so: cannot allocate memory in static TLS block"),
+    ],
+)
+def test_too_little_memory_is_one_line_of_any_command(error, capsys):
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        finish(work)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.startswith("error: there is not enough memory (") and said.count("\n") == 1
+
+
+def test_a_broken_installation_is_no_lack_of_memory():
+    def work():
+        raise ImportError("No module named 'torch'")
+
+    with pytest.raises(ImportError):
+        finish(work)
 
 
 # Locks

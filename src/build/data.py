@@ -1,6 +1,7 @@
 """The data of a configuration."""
 
 import inspect
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,23 +12,26 @@ from omegaconf import DictConfig, OmegaConf
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, check_trainable
 from src.errors import UserError
-from src.text import listed
+from src.text import folded, listed
 
 if TYPE_CHECKING:
     from src.data.datamodule import VideoData
 
 SHOWN = 20  # classes that a message names
+NEARLY = 2  # pairs of names that it calls alike
 
 
-def read_lists(cfg: DictConfig) -> Lists:
+def read_lists(cfg: DictConfig, training: bool = True) -> Lists:
     """The data set's lists of videos. `data.lists._target_` is called with those options of `data` that it names.
+
+    training: there must be videos to train on.
 
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
     reader = get_method(cfg.data.lists._target_)
     options: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    options["modality"] = cfg.modality.name
+    options |= {"modality": cfg.modality.name, "training": training}
     arguments = {name: options[name] for name in inspect.signature(reader).parameters if name in options}
     lists: Lists = reader(**arguments)
     return lists
@@ -50,23 +54,26 @@ def build_test_data(cfg: DictConfig, classes: Sequence[str]) -> "VideoData":
     Raises:
         UserError: as `build_data`; the lists have a class that is not among `classes`.
     """
-    lists = with_classes(usable_lists(cfg), classes)
+    lists = with_classes(usable_lists(cfg, training=False), classes)
     return _video_data(cfg, lists, "paper")  # nothing is held out: only the test list is used
 
 
 def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
-    """The lists with their classes found by name among `classes`, some of which may be missing.
+    """The lists with their classes found by name, in either Unicode form, among `classes`; some may be missing.
 
     Raises:
         UserError: a class is not among them.
     """
-    unknown = [name for name in lists.classes if name not in classes]
+    places = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
+    places |= {name: place for place, name in enumerate(classes)}
+    number = {name: places.get(name, places.get(unicodedata.normalize("NFC", name), -1)) for name in lists.classes}
+    unknown = [name for name, place in number.items() if place < 0]
     if unknown:
         raise UserError(
             f"{lists.root}: the network does not know the classes {listed(unknown, SHOWN)}; it was trained on "
-            f"{listed(classes, SHOWN)}; rename the classes, leave them out, or set data.root to the run's own data"
+            f"{listed(classes, SHOWN)}{_nearly(unknown, classes)}; rename the classes, leave them out, or set "
+            "data.root to the run's own data"
         )
-    number = {name: classes.index(name) for name in lists.classes}
 
     def relabelled(videos: list[Video]) -> list[Video]:
         return [replace(video, label=number[lists.classes[video.label]]) for video in videos]
@@ -75,15 +82,27 @@ def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
     return replace(lists, classes=list(classes), train=relabelled(lists.train), val=val, test=relabelled(lists.test))
 
 
-def usable_lists(cfg: DictConfig) -> Lists:
+def _nearly(unknown: Sequence[str], classes: Sequence[str]) -> str:
+    """Which names differ in what is hardly seen."""
+    known = {folded(name): name for name in classes}
+    pairs = [f"{name!a} is nearly {known[folded(name)]!a}" for name in unknown if folded(name) in known]
+    return f" ({', '.join(pairs[:NEARLY])})" if pairs else ""
+
+
+def usable_lists(cfg: DictConfig, training: bool = True) -> Lists:
     """The lists, checked against the inventory; their classes need be no network's.
+
+    training: there must be videos to train on; false where only the test videos count.
 
     Raises:
         UserError: as `read_lists`; a video is not there, or cannot be read.
     """
     from src.data.usable import usable
 
-    return usable(read_lists(cfg), cfg.modality.name, cfg.data.on_error, cfg.data.flow)
+    lists = read_lists(cfg, training)
+    if not training:
+        lists = replace(lists, train=[], val=None)  # what is wrong with them does not matter
+    return usable(lists, cfg.modality.name, cfg.data.on_error, cfg.data.flow)
 
 
 def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":

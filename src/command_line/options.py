@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import math
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,10 @@ from pathlib import Path
 from src import files
 from src.errors import UsageError, UserError
 from src.signals import Stopped, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
-from src.text import disk_message, printable, protect_streams
+from src.text import disk_message, first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
+NO_MEMORY = re.compile("failed to map segment|annot allocate memory|annot apply additional memory")  # of a library
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
 
 
@@ -161,6 +163,7 @@ def start_command(help_text: Callable[[], str]) -> list[str]:
         print(help_text())
         sys.exit(0)
     exit_while_starting()
+    files.forget_relative_folders()
     with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
         files.shorten_temporary_folder()
     return words
@@ -188,6 +191,11 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
         if wants_traceback():
             raise
         refuse(UserError(disk_message(error)))
+    except (MemoryError, ImportError) as error:
+        if wants_traceback() or not (isinstance(error, MemoryError) or NO_MEMORY.search(str(error))):
+            raise
+        reason = first_line(error)
+        refuse(UserError(f"there is not enough memory ({reason}); end other programs, or raise the limit (ulimit -v)"))
     else:
         sys.exit(code or 0)
 

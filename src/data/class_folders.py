@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.config import OUTPUTS
 from src.data.listing import SPLITS, Listed
 from src.data.video_files import files_below, is_video
 from src.errors import UserError
@@ -15,11 +16,12 @@ SYSTEM = ("Thumbs.db", "desktop.ini", "lost+found", "__MACOSX", "$RECYCLE.BIN", 
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
-def scan(base: Path) -> list[Listed]:
+def scan(base: Path, training: bool = True) -> list[Listed]:
     """One entry for each video at any depth below each class folder, in alphabetical order.
 
     Where the folders below `base` are called train, val, test (or another word for them), the class folders are
     one level deeper, and the videos have those splits. Other files are left out and named in a warning.
+    training: the sides train and test must both be there, else only test.
 
     Raises:
         UserError: no class folders, a class folder without videos, or folders that can be read in two ways.
@@ -29,7 +31,7 @@ def scan(base: Path) -> list[Listed]:
         raise UserError(
             f"data folder {printable(base)} holds no class folders; make one for each class, or give data.csv"
         )
-    splits = _splits(base, folders)
+    splits = _splits(base, folders, training)
     entries: list[Listed] = []
     left_out = _outside_class_folders(base, "")
     for name in folders:
@@ -72,7 +74,9 @@ def _add(base: Path, folder: str, label: str, split: str, entries: list[Listed],
 
 
 def _class_names(folder: Path) -> list[str]:
-    return [name for name in _visible(folder) if (folder / name).is_dir() and not name.startswith("_")]
+    """Folders whose names may be classes; where runs are written is none, though they hold videos of mistakes."""
+    names = [name for name in _visible(folder) if (folder / name).is_dir() and not name.startswith("_")]
+    return [name for name in names if (folder / name).resolve() != OUTPUTS.resolve()]
 
 
 def _outside_class_folders(folder: Path, prefix: str) -> list[str]:
@@ -97,7 +101,7 @@ def _visible(folder: Path) -> list[str]:
     return sorted(name for name in names if name[0] != "." and name not in SYSTEM)
 
 
-def _splits(base: Path, folders: Sequence[str]) -> dict[str, str]:
+def _splits(base: Path, folders: Sequence[str], training: bool) -> dict[str, str]:
     """Folder → split where the folders are the sides of a split; empty where they are classes.
 
     Raises:
@@ -121,7 +125,7 @@ def _splits(base: Path, folders: Sequence[str]) -> dict[str, str]:
         )
     if len(set(named.values())) < len(named):
         raise UserError(f"{printable(base)}: two of {shown} are the same split; merge them")
-    for split in ("train", "test"):
+    for split in ("train", "test") if training else ("test",):
         if split not in named.values():
             raise UserError(
                 f"{printable(base)} holds {shown} but no {split}/; call one of them {split}, or set data.root to a "

@@ -21,8 +21,9 @@ from av.video.reformatter import VideoReformatter
 from src.data.container import truncation
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
+from src.data.orientation import orientation
 from src.data.scan import DECODER_ERRORS, Progress, Scan, decoded, scan
-from src.errors import UnreadableVideoError, UserError
+from src.errors import ShortageError, UnreadableVideoError, UserError, is_shortage
 from src.text import first_line
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C
@@ -107,6 +108,8 @@ def _readable(path: str) -> Iterator[None]:
     except UserError:
         raise
     except DECODER_ERRORS as error:
+        if is_shortage(error):
+            raise ShortageError(path) from error
         raise UnreadableVideoError(path, truncation(path) or first_line(error)) from error
 
 
@@ -237,11 +240,11 @@ class RGB:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Any) -> Frames:
-        turns = frame.rotation // 90
-        width, height = self._size if turns % 2 == 0 else self._size[::-1]
+        upright = orientation(frame)
+        width, height = upright.size(*self._size)
         plane = self._reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
         rows: Frames = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return np.rot90(rows[:, : 3 * width].reshape(height, width, 3), turns)
+        return upright.apply(rows[:, : 3 * width].reshape(height, width, 3))
 
 
 def _arranged(frames: Frames, places: npt.NDArray[np.intp]) -> Frames:

@@ -25,6 +25,7 @@ def folder(
     test_fraction: float = 0.25,
     split_seed: int = 0,
     name: str = "folder",
+    training: bool = True,
 ) -> Lists:
     """Your own videos: a folder per class under `root`, or a CSV `path,label[,group][,split]`.
 
@@ -38,6 +39,7 @@ def folder(
         test_fraction: where no split is named, this fraction of every class is held out by source for testing.
         split_seed: seed of that choice; the choice depends on nothing else.
         name: name of the data set in results.
+        training: there must be videos to train on; false where only the test videos count.
 
     Where every class has videos of one source only, nothing can be held out by source: then every file counts
     as its own source, with a warning, because clips of one source are then on both sides of the split.
@@ -51,8 +53,8 @@ def folder(
         what = "is a file" if base.is_file() else "does not exist"
         raise UserError(f"data folder {printable(root)} {what}; set data.root to the folder of the videos")
     source = list_file(base, csv) if csv else base
-    entries = read_list(base, source) if csv else scan(base)
-    if len(entries) == 1:
+    entries = read_list(base, source) if csv else scan(base, training)
+    if len(entries) == 1 and training:
         raise UserError(f"{printable(source)} names one video only; training needs videos of two classes or more")
     check_distinct(source, base, entries)
     check_labels(source, entries)
@@ -67,7 +69,7 @@ def folder(
     _warn_of_outside(source, [video.name for videos in sides.values() for video in videos])
     if sides[""]:
         sides["train"], sides["test"] = _split_by_group(sides[""], test_fraction, split_seed)
-    _check_sides(sides, classes, source)
+    _check_sides(sides, classes, source, training)
     return Lists(classes, sides["train"], sides["val"] or None, sides["test"], str(base), None, name, official=False)
 
 
@@ -103,12 +105,13 @@ def _split_by_group(videos: list[Video], fraction: float, seed: int) -> tuple[li
     return group_holdout(videos, fraction, seed)
 
 
-def _check_sides(sides: dict[str, list[Video]], classes: list[str], source: Path) -> None:
-    for side in ("train", "test"):
+def _check_sides(sides: dict[str, list[Video]], classes: list[str], source: Path, training: bool) -> None:
+    for side in ("train", "test") if training else ("test",):
         if not sides[side]:
-            raise UserError(
-                f"{printable(source)}: no video has the split {side}; training needs both train and test videos"
-            )
+            needed = "training needs both train and test videos" if training else "testing needs test videos"
+            raise UserError(f"{printable(source)}: no video has the split {side}; {needed}")
+    if not training:
+        return
     trained = {video.label for video in sides["train"]}
     for side in ("val", "test"):
         for video in sides[side]:

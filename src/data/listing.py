@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from src.data.video_files import file_key
 from src.errors import UserError
-from src.text import printable
+from src.text import folded, printable
 
 log = logging.getLogger(__name__)
 # fmt: off
@@ -71,10 +71,10 @@ def check_labels(source: Path, entries: Sequence[Listed]) -> None:
     alike: dict[object, Listed] = {}
     for label in sorted(first):
         number = NUMBER.fullmatch(label)
-        entry, other = first[label], alike.setdefault(Decimal(label) if number else label.casefold(), first[label])
+        entry, other = first[label], alike.setdefault(Decimal(label) if number else folded(label), first[label])
         if other is entry:
             continue
-        pair = f"{printable(other.label)} and {printable(label)}"
+        pair = f"{_shown(other.label)} and {_shown(label)}"
         if number and entry.line:
             lines = sorted((other.line, entry.line))
             raise UserError(
@@ -82,3 +82,8 @@ def check_labels(source: Path, entries: Sequence[Listed]) -> None:
                 "write each class in one way"
             )
         log.warning("%s: %s are taken as two classes", printable(source), pair)
+
+
+def _shown(label: str) -> str:
+    """In quotes where it holds blanks that would not be seen."""
+    return printable(label) if label == " ".join(label.split()) else ascii(label)

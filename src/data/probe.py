@@ -10,7 +10,7 @@ import numpy as np
 from src.data.decode import RGB, DecordReader, Frames, examine, open_video
 from src.data.inventory import Entry
 from src.data.scan import Progress, Scan, decoded, judge
-from src.errors import UnreadableVideoError
+from src.errors import ShortageError, UnreadableVideoError, is_shortage
 from src.files import sha256
 
 PICTURES = 32  # read from a frame folder at a time
@@ -23,6 +23,9 @@ def probe(task: tuple[str, str]) -> Entry:
     """The inventory's entry for (name, path), path being a video file or a frame folder.
 
     Never raises for what is wrong with the file: the entry says so.
+
+    Raises:
+        ShortageError: this process has too many files open.
     """
     name, path = task
     try:
@@ -31,6 +34,8 @@ def probe(task: tuple[str, str]) -> Entry:
     except UnreadableVideoError as error:
         return bad_entry(name, path, error.reason)
     except OSError as error:
+        if is_shortage(error):
+            raise ShortageError(path) from error
         return bad_entry(name, path, error.strerror or str(error))
     return replace(entry, bytes=status.st_size, mtime=status.st_mtime_ns)
 

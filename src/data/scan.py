@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from statistics import median_low
 from typing import Any, NamedTuple
 
 import av
@@ -16,11 +17,16 @@ from av.stream import Disposition
 
 from src.data import bitstream
 from src.data.container import TRUNCATED, truncation
+from src.data.h264 import Numbering
+from src.data.orientation import AS_DECODED, orientation
 from src.errors import UnreadableVideoError
 from src.text import first_line
 
 SEEKABLE = ("avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2")  # containers in which decord finds its way
 EIGHT_BITS = ("yuv420p", "yuvj420p")  # other pixels become other RGB in decord
+OTHER_COLOURS = (0, 8)  # RGB and YCgCo, which decord takes for YUV
+CONCEALED = ("hevc", "vp8", "vp9")  # whose decoders make up what is lost; H.264 numbers its pictures
+GAP = 1.5  # times the usual distance between frames, from which on one may have been lost
 PLACEHOLDER = 8  # bytes; MPEG-4 packets up to this size stand for a frame that is elsewhere or was dropped
 DECODER_ERRORS = (av.FFmpegError, OSError, IndexError, RuntimeError, ValueError)
 
@@ -140,13 +146,13 @@ def scan(path: str, modified: int, bytes_: int) -> Scan:
 
 def upright(frame: Any) -> tuple[int, int]:
     """Width and height of a frame as players show it."""
-    size: tuple[int, int] = (frame.width, frame.height)
-    return size[::-1] if frame.rotation % 180 else size
+    return orientation(frame).size(frame.width, frame.height)
 
 
 def _is_common(frame: Any) -> bool:
-    """Pixels that decord turns into the same RGB."""
-    return frame.format.name in EIGHT_BITS and frame.rotation == 0 and not frame.interlaced_frame
+    """Pixels that decord turns into the same RGB: of odd sides, it reads the last row of colour wrong."""
+    plain = frame.format.name in EIGHT_BITS and not frame.interlaced_frame and frame.colorspace not in OTHER_COLOURS
+    return plain and not frame.width % 2 and not frame.height % 2 and orientation(frame) == AS_DECODED
 
 
 class _Packets:
@@ -156,7 +162,9 @@ class _Packets:
         self.number = 0
         self.keyframes: list[int] = []
         self._codec, self._length = codec, bitstream.length_bytes(codec.name, codec.extradata)
+        self._numbering = Numbering(codec.extradata, self._length) if codec.name == "h264" else None
         self._times: list[int | None] = []
+        self._is_shown_when_decoded = True
         self._newest: int | None = None  # time of the last keyframe
         self._set_up: bytes | None = None  # what the first keyframe states
         self._in_step = True
@@ -167,17 +175,22 @@ class _Packets:
         if packet.is_keyframe:
             self.keyframes.append(self.number)
         self._times.append(packet.pts)
+        self._is_shown_when_decoded = self._is_shown_when_decoded and packet.pts == packet.dts
         self.number += 1
 
     def plain(self) -> bool:
         """Every packet is one frame, known by its time, and seeking gives the frames of a decode in order."""
         if not self.number or not self._in_step or len(set(self._times)) < self.number:
             return False
-        in_order = all(a < b for a, b in pairwise(self._times) if a is not None and b is not None)
-        return not (self._codec.has_b_frames and in_order)  # such times say the order of decoding (H.264 in AVI)
+        times = [time for time in self._times if time is not None]
+        if times == sorted(times) and (self._codec.has_b_frames or not self._is_shown_when_decoded):
+            return False  # such times say the order of decoding (H.264 in AVI)
+        return self._codec.name not in CONCEALED or not _has_gap(times)
 
     def _is_one_frame(self, packet: Any) -> bool:
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.size < PLACEHOLDER:
+            return False
+        if self._numbering is not None and not self._numbering.follows(bytes(packet)):
             return False
         return bitstream.is_shown(self._codec.name, memoryview(packet))
 
@@ -194,3 +207,9 @@ class _Packets:
             self._set_up = stated
         self._newest = packet.pts
         return stated in (b"", self._set_up)
+
+
+def _has_gap(times: list[int]) -> bool:
+    """Frames may have been lost between two others."""
+    distances = [later - earlier for earlier, later in pairwise(sorted(times))]
+    return bool(distances) and max(distances) > GAP * median_low(distances)

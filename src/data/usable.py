@@ -64,7 +64,7 @@ def _checked(lists: Lists, entries: dict[str, Entry], on_error: str) -> Lists:
 
     checked = replace(_each(lists, count), left_out=tuple(bad))
     for side in ("train", "test"):
-        if not getattr(checked, side):
+        if getattr(lists, side) and not getattr(checked, side):
             raise UserError(f"{lists.root}: the inventory calls every {side} video bad: {listed(bad)}")
     return checked
 
@@ -92,7 +92,8 @@ def _flow(lists: Lists, method: str, on_error: str) -> Lists:
         return replace(video, path=str(path), frames=video.frames - 1 if video.frames else None)
 
     found = _each(lists, beside)
-    if missing and (on_error != "skip" or not found.train or not found.test):
+    emptied = any(getattr(lists, side) and not getattr(found, side) for side in ("train", "test"))
+    if missing and (on_error != "skip" or emptied):
         raise UserError(
             f"{len(missing)} videos have no {method} flow yet: {listed(missing)}; make it with "
             f"python -m src.prepare flow={method} data={lists.name} data.root={lists.root}"

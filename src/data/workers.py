@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from src.errors import UserError
+from src.errors import ShortageError, UserError
 from src.signals import SIGNALS, held
 
 GRACE_S = 5  # a worker that its parent does not end ends itself this long after its limit
@@ -56,7 +56,7 @@ def run_limited(
         memory: bytes that a process may map beyond what it has at the start.
 
     Raises:
-        UserError: a worker could not write to disk (full, read-only), which the next would not do better.
+        UserError: a worker could not write to disk (full, read-only) or open a file; the next would do no better.
     """
     waiting = iter(tasks)
     first = next(waiting, None)
@@ -113,6 +113,8 @@ class _Ready:
 
 @dataclass(frozen=True)
 class _DiskError:
+    """What the next worker would not do better: the disk is full, too many files are open."""
+
     message: str
 
 
@@ -197,6 +199,8 @@ def _end_with_parent() -> None:
 def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
     try:
         return function(task)
+    except ShortageError as error:
+        return _DiskError(str(error))
     except UserError as error:
         return Failure(str(error))
     except MemoryError:

@@ -77,7 +77,7 @@ def real_clips(network: Network) -> tuple[Tensor, str]:
 
 def _test_videos(cfg: DictConfig) -> list[Video]:
     try:
-        return usable_lists(cfg).test
+        return usable_lists(cfg, training=False).test
     except (UserError, OSError):
         return []
 

@@ -253,7 +253,8 @@ def _become(task: Task, server: int, out: int, err: int, report: int) -> None:
     if os.getppid() != server:
         os._exit(1)
     # Ctrl-C reaches the whole group; the command asks its processes to end, once, with SIGTERM.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+    # A terminal that is closed is the command's matter too: under nohup it goes on, and its processes with it.
+    for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(task.environment)

@@ -56,7 +56,9 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
     record = record_of(cfg, overrides)
     checkpoint = _checkpoint(cfg, record.identity)
     folder, is_new = _choose_folder(cfg, record, checkpoint)
-    if not is_new:
+    if is_new:
+        _check_free(folder.path)
+    else:
         _check_owner(folder, record)  # before the lock's file is made: a foreign folder is left as it is
     try:
         with folder.locked():
@@ -105,8 +107,7 @@ def _check_owner(folder: RunFolder, record: RunRecord) -> RunRecord | None:
     """
     known = folder.read_run()
     if known is None:
-        if folder.path.exists() and not folder.path.is_dir():
-            raise UserError(f"run_dir={folder} is a file; give a new folder")
+        _check_free(folder.path)
         if folder.path.is_dir() and {path.name for path in folder.path.iterdir()} - {folder.lock.name}:
             raise UserError(f"run_dir={folder} is not empty and holds no run; give a new folder")
         return None
@@ -115,6 +116,21 @@ def _check_owner(folder: RunFolder, record: RunRecord) -> RunRecord | None:
     if folder.read_results() is not None:
         raise UserError(f"{folder} has finished; test it again with src.evaluate, or give another run_dir")
     return known
+
+
+def _check_free(path: Path) -> None:
+    """A run can have a folder here.
+
+    Raises:
+        UserError: there is something else, or the place is inside another run.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"run_dir={path} is a link to {path.readlink()}, which is not there; give a new folder")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"run_dir={path} is a file; give a new folder")
+    for outer in path.resolve().parents:
+        if _owner(RunFolder(outer)) is not None:
+            raise UserError(f"run_dir={path} is inside the run {outer}; give a folder outside of it")
 
 
 def _difference(known: RunRecord, wanted: RunRecord) -> str:

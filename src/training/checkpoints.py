@@ -11,6 +11,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from src import files
 from src.errors import UserError
@@ -18,6 +19,11 @@ from src.runs.folder import RunFolder
 from src.runs.records import Best
 from src.runs.trained import KEY, Description
 from src.text import first_line, listed
+
+PROGRESS = {  # what a checkpoint needs for a run to go on from it
+    **{"epoch": int, "global_step": int, "loops": dict, "callbacks": dict},
+    **{"optimizer_states": list, "lr_schedulers": list},
+}
 
 
 class WholeFileCheckpoints(TorchCheckpointIO):
@@ -102,26 +108,75 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"checkpoint {path}: there is no such file; give a .ckpt file of a run")
+    if not path.stat().st_size:
+        raise UserError(f"checkpoint {path} is empty; give another .ckpt file of a run, or remove it to start anew")
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        content["state_dict"]
+        if not all(isinstance(tensor, Tensor) for tensor in content["state_dict"].values()):
+            raise TypeError("its state_dict holds other things than tensors")
     except Exception as error:  # torch raises many kinds on foreign files
+        reason = first_line(error).partition(". ")[0]
         raise UserError(
-            f"checkpoint {path} cannot be read ({first_line(error)}); give a .ckpt file of a run"
+            f"checkpoint {path} cannot be read ({reason}); if it has been cut off, give another .ckpt file of a run, "
+            "or remove it to start anew"
         ) from error
     return content
 
 
-def check_fit(module: nn.Module, path: Path, epochs: int | None = None) -> None:
-    """Refuse a checkpoint of another network before anything starts.
-
-    epochs: of the run that would go on from it.
+def check_fit(module: nn.Module, path: Path) -> None:
+    """Refuse a checkpoint of another network.
 
     Raises:
-        UserError: names or shapes differ from the network's, or the run would have fewer epochs.
+        UserError: names or shapes differ from the network's.
+    """
+    _compare(module, read(path)["state_dict"], path)
+
+
+def check_continues(module: nn.Module, optimizer: Optimizer, path: Path, epochs: int) -> None:
+    """Refuse a checkpoint that a run cannot go on from, before anything starts.
+
+    optimizer, epochs: of the run.
+
+    Raises:
+        UserError: it is of another network, optimizer or frozen part, holds weights only, or has more epochs behind it.
     """
     content = read(path)
-    stored: dict[str, Tensor] = content["state_dict"]
+    _compare(module, content["state_dict"], path)
+    anew = f"start a new run from its weights with weights=file weights.path={path}"
+    lacking = [name for name, kind in PROGRESS.items() if not isinstance(content.get(name), kind)]
+    if lacking:
+        raise UserError(f"checkpoint {path} has no {listed(lacking)} to go on from; {anew}")
+    done = content["epoch"] + 1
+    if done > epochs:
+        raise UserError(
+            f"checkpoint {path} has {done} epochs behind it, more than recipe.epochs={epochs}; give more epochs"
+        )
+    states = content["optimizer_states"]
+    if len(states) != 1 or not _is_state_of(optimizer, states[0]):
+        raise UserError(
+            f"checkpoint {path} is of another optimizer, or of other parameters that are trained (optim, freeze); use "
+            f"the options of the run that wrote it (config.yaml in its folder), or {anew}"
+        )
+
+
+def _is_state_of(optimizer: Optimizer, state: Any) -> bool:
+    """Whether an optimizer of this kind, for as many parameters, can go on from it.
+
+    Versions of PyTorch add settings to an optimizer; another optimizer also lacks some.
+    """
+    groups = state.get("param_groups") if isinstance(state, dict) else None
+    own = optimizer.state_dict()["param_groups"]
+    if not isinstance(groups, list) or len(groups) != len(own):
+        return False
+    for mine, theirs in zip(own, groups, strict=True):
+        if not isinstance(theirs, dict) or len(theirs.get("params", ())) != len(mine["params"]):
+            return False
+        if mine.keys() - theirs.keys() and theirs.keys() - mine.keys():
+            return False
+    return True
+
+
+def _compare(module: nn.Module, stored: dict[str, Tensor], path: Path) -> None:
     expected = module.state_dict()
     wrong = []
     for name, tensor in expected.items():
@@ -134,11 +189,6 @@ def check_fit(module: nn.Module, path: Path, epochs: int | None = None) -> None:
         raise UserError(
             f"checkpoint {path} does not fit this network: {listed(wrong, 3, '; ')}; "
             "use the options of the run that wrote it (config.yaml in its folder)"
-        )
-    done = int(content.get("epoch", -1)) + 1
-    if epochs is not None and done > epochs:
-        raise UserError(
-            f"checkpoint {path} has {done} epochs behind it, more than recipe.epochs={epochs}; give more epochs"
         )
 
 

@@ -105,7 +105,7 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     assert record is not None  # src.runs.start writes it
     module, data = assemble(cfg, initial_weights=checkpoint is None)
     if checkpoint is not None:
-        checkpoints.check_fit(module, checkpoint, cfg.recipe.epochs)
+        checkpoints.check_continues(module, module.new_optimizer(), checkpoint, cfg.recipe.epochs)
     costs = outputs.cost_of(cfg, len(data.lists.classes))
     bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
     console = get_console()  # the one that the progress bar is drawn on

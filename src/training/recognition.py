@@ -161,8 +161,12 @@ class Recognition(LightningModule):
         self.log("train/top1", 100 * self.train_top1.compute(), sync_dist=False)
         self._step_scheduler()
 
+    def new_optimizer(self) -> Optimizer:
+        """An optimizer of what is not frozen."""
+        return self.make_optimizer([p for p in self.recognizer.parameters() if p.requires_grad])
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.recognizer.parameters() if p.requires_grad])
+        optimizer = self.new_optimizer()
         if self.make_scheduler is None:
             return optimizer
         scheduler = {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "strict": False}

@@ -199,3 +199,12 @@ def test_readers_of_lists_start_without_torch_or_decoders():
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_runs_in_the_data_folder_are_no_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("run/0.mp4", "run/1.mp4", "walk/0.mp4", "walk/1.mp4", "outputs/a run/mistakes/00_run_as_walk.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert folder(str(tmp_path)).classes == ["outputs", "run", "walk"]  # somebody's class
+    monkeypatch.chdir(tmp_path)
+    assert folder(".").classes == folder(str(tmp_path)).classes == ["run", "walk"]
