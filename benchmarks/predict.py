@@ -18,10 +18,11 @@ import torch
 from benchmarks.report import machine, save, ucf101_clips
 from src.build import build_recognizer
 from src.build.compose import compose
+from src.build.devices import device_of, keep_memory
 from src.prediction import many
 from src.prediction.network import Network
 
-MODELS = ("tiny", "slowfast", "resnext101", "i3d", "r2plus1d")
+MODELS = ("tiny", "slowfast", "i3d", "resnext101", "r2plus1d")
 ROUNDS = 5
 CLIPS = 100
 TARGET = 1.2
@@ -30,6 +31,7 @@ TARGET = 1.2
 def network(model: str) -> Network:
     """A backbone as its published weights are asked: average pooling, 400 classes."""
     cfg = compose([f"model={model}", "pooling=average", "data=kinetics400", "test.clips=1", "data.workers=1"])
+    keep_memory(device_of(cfg))  # as src.predict does
     recognizer = build_recognizer(cfg, 400).eval().requires_grad_(False)
     if cfg.model.channels_last:
         recognizer.channels_last()
