@@ -19,7 +19,7 @@ from tests.conftest import write_video
 from tests.frozen.made import leftovers, shards
 from tests.test_killed import running
 
-ATTEMPTS = 10
+ATTEMPTS = 12
 EXIT_CODES = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 MODEL = ["model=tiny", "pooling=concat", "model.clip.frames=8", "model.clip.crop=32", "model.clip.frame_size=[64,48]"]
 WORDS = [
