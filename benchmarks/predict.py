@@ -5,7 +5,7 @@ both in turn, on the same threads. Networks have random weights, which cost what
 view (test.clips=1). Processor time counts the workers that decode: it is what prediction would cost if nothing
 overlapped, and other load on the machine does not change it much.
 
-python -m benchmarks.predict [CLIPS]: of each full-size network, 100 by default.
+python -m benchmarks.predict [CLIPS [MODEL ...]]: 100 by default, of every network, or of some anew.
 """
 
 import os
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.report import machine, save, ucf101_clips
+from benchmarks.report import machine, save, today, ucf101_clips
 from src.build import build_recognizer
 from src.build.compose import compose
 from src.build.devices import device_of, keep_memory
@@ -73,22 +73,21 @@ def measure(model: str, clips: int) -> dict[str, Any]:
 def main() -> None:
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
     values: dict[str, Any] = {"machine": machine("torch", "av", "decord"), "threads": torch.get_num_threads()}
-    values["target"] = TARGET
-    values["models"] = {}
+    values |= {"target": TARGET, "models": today("predict").get("models", {})}
+    for model in sys.argv[2:] or MODELS:
+        values["models"][model] = measure(model, clips)
+        report(values)  # after each, since all take an hour
+
+
+def report(values: dict[str, Any]) -> None:
+    """Write what has been measured today."""
     rows = []
-    for model in MODELS:
-        found = values["models"][model] = measure(model, CLIPS if model == "tiny" else clips)
+    for model in [name for name in MODELS if name in values["models"]]:
+        found = values["models"][model]
         wall, count = found["wall"], found["clips"]
         own, whole = (1e3 * sum(wall[name]) / count for name in ("network", "predict"))
-        speed = count / sum(wall["predict"])
         ratios = [f"{found['ratio']:.2f}", f"{found['processor_ratio']:.2f}"]
-        rows.append([model, str(count), f"{own:.0f}", f"{whole:.0f}", *ratios, f"{speed:.2f}"])
-        values["met"] = {model: found["ratio"] < TARGET for model, found in values["models"].items()}
-        save_rows(rows, values)  # after each, since all take an hour
-
-
-def save_rows(rows: list[list[str]], values: dict[str, Any]) -> None:
-    """Write what has been measured so far."""
+        rows.append([model, str(count), f"{own:.0f}", f"{whole:.0f}", *ratios, f"{count / sum(wall['predict']):.2f}"])
     save(
         "predict",
         "Predicting short clips beside the network alone",
