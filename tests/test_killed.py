@@ -89,6 +89,19 @@ def running(mark: str) -> list[int]:
     return found
 
 
+def ended(command: "subprocess.Popen[bytes]", number: signal.Signals, mark: str) -> tuple[int, float]:
+    """End a command; its exit code, and the seconds until none of its processes is left."""
+    before = time.monotonic()
+    if number == signal.SIGINT:  # Ctrl-C reaches the whole group
+        os.killpg(command.pid, number)
+    else:
+        command.send_signal(number)
+    code = command.wait()
+    while running(mark):  # nothing is left, or the test's time is over
+        time.sleep(0.05)
+    return code, time.monotonic() - before
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -103,15 +116,7 @@ def test_an_ended_command_goes_on_as_if_nothing_had_been(number, attempt, undist
     mark = uuid.uuid4().hex
     command = start(kind, tmp_path, mark)
     time.sleep(moment)
-    before = time.monotonic()
-    if number == signal.SIGINT:  # Ctrl-C reaches the whole group
-        os.killpg(command.pid, number)
-    else:
-        command.send_signal(number)
-    code = command.wait()
-    while running(mark):  # nothing is left, or the test's time is over
-        time.sleep(0.05)
-    took = time.monotonic() - before
+    code, took = ended(command, number, mark)
     log = (tmp_path / "log").read_text(errors="replace")
     assert code in (EXIT_CODES[number], 0), log  # 0: it was done already
     assert "Traceback" not in log

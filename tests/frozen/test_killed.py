@@ -17,7 +17,7 @@ from src.config import ROOT
 
 from tests.conftest import write_video
 from tests.frozen.made import leftovers, shards
-from tests.test_killed import running
+from tests.test_killed import ended, running
 
 ATTEMPTS = 12
 EXIT_CODES = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -82,15 +82,7 @@ def test_the_same_command_goes_on(
     process = start(many, tmp_path, mark)
     wait_for(tmp_path, "videos to compute", process)
     time.sleep(moment)
-    before = time.monotonic()
-    if number == signal.SIGINT:  # Ctrl-C reaches the whole group
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    code = process.wait()
-    while running(mark):  # nothing is left, or the test's time is over
-        time.sleep(0.05)
-    took = time.monotonic() - before
+    code, took = ended(process, number, mark)
     log = (tmp_path / "log").read_text(errors="replace")
     done = shards(tmp_path / "features")
     left = leftovers(tmp_path / "features")
