@@ -64,7 +64,13 @@ def test_where_every_core_decodes_the_videos_are_too_large(monkeypatch: pytest.M
     assert "store the videos smaller" in Epochs(monkeypatch, workers=8).run(20, 0.75, 0.25)
 
 
-def test_a_profile_is_written_and_changes_nothing(tree: Path, tmp_path: Path) -> None:
+def test_an_epoch_without_a_step_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Epochs(monkeypatch).run(0, 0, 0) == ""
+
+
+def test_a_profile_is_written_and_changes_nothing(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = own_videos(tree, "average")
     plain, _ = train(words, tmp_path / "plain")
     profiled, _ = train([*words, "trainer.profile=true"], tmp_path / "profiled")
@@ -73,4 +79,5 @@ def test_a_profile_is_written_and_changes_nothing(tree: Path, tmp_path: Path) ->
     trace = json.loads(gzip.decompress((profiled.profile / "trace.json.gz").read_bytes()))
     names = {event.get("name", "") for event in trace["traceEvents"]}
     assert "aten::convolution" in names
+    assert "profile of 4 steps: " in capsys.readouterr().out  # of six, and two are passed over
     assert not plain.profile.exists()

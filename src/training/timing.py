@@ -59,8 +59,10 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Say once that the loader is the bottleneck, and what to change."""
+        if self.told or not trainer.is_global_zero or self.waited < SETTLED_S:
+            return
         share = self.waited / (self.asked - self.start)
-        if self.told or not trainer.is_global_zero or share < TOO_LONG or self.waited < SETTLED_S:
+        if share < TOO_LONG:
             return
         self.told = True
         cores = len(os.sched_getaffinity(0)) // min(trainer.world_size, trainer.num_devices)
@@ -105,6 +107,7 @@ class Profile(Callback):
         if recorder is None:
             return
         recorder.stop()
+        recorded = min(self.steps - SKIPPED, PROFILED)
         order = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
         table = recorder.key_averages().table(sort_by=order, row_limit=10, max_name_column_width=40)
         try:
@@ -114,5 +117,6 @@ class Profile(Callback):
                 recorder.export_chrome_trace(str(temporary))  # .gz: packed
         except (OSError, RuntimeError) as error:
             log.warning("profile: not written (%s)", printable(first_line(error)))
+            return
         self.console.print(table)
-        self.console.print(f"profile of {PROFILED} steps: {printable(self.folder)}")
+        self.console.print(f"profile of {recorded} steps: {printable(self.folder)}")
