@@ -14,7 +14,11 @@ class UsageError(UserError):
     """The command line is wrong: an unknown option, a missing one, or a value out of range. Commands exit with 2."""
 
 
-class ShortageError(UserError):
+class MachineError(UserError):
+    """The machine cannot do what is asked, whichever file it is asked for: work on many files ends with it."""
+
+
+class ShortageError(MachineError):
     """The process may open no more files: no fault of the one that it was about to open."""
 
     def __init__(self, path: str) -> None:

@@ -328,6 +328,7 @@ OF_PREPARE = {  # of src.prepare and src.features, which make no run
     "flow.size": optional(many(whole(1), 2)),
     "flow.format": one_of("video", "frames"),
     "flow.crf": whole(0, 51),
+    "flow.device": one_of(None, "cpu", "cuda"),
     "flow.limit_s": number(0),
 }
 

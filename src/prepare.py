@@ -24,7 +24,7 @@ from src.data.annotations import Lists
 from src.data.archives import find_archives, unpack
 from src.data.flow import flow_root
 from src.data.inventory import FILE, Entry
-from src.data.make_flow import FlowSpec
+from src.data.make_flow import FlowSpec, algorithm
 from src.data.survey import BAD_FILES, find_videos, locked, make_all_flow, take_stock
 from src.errors import UserError
 from src.text import console as make_console
@@ -48,7 +48,8 @@ def prepare_all(cfg: DictConfig, console: Console) -> None:
     workers = cfg.workers or len(os.sched_getaffinity(0))
     with locked(root):
         if spec is not None:
-            flow_root(root, spec.method)  # a name that cannot be is refused before hours of decoding
+            flow_root(root, spec.method)  # what cannot be is refused before hours of decoding
+            algorithm(spec)
         for archive, count in unpack(find_archives(Path(cfg.archives or root)), root):
             console.print(f"{printable(archive.name)}: {count} files unpacked")
         lists = all_lists(cfg)
@@ -112,6 +113,7 @@ def flow_spec(cfg: DictConfig) -> FlowSpec:
         size=size,
         form=cfg.flow.format,
         crf=cfg.flow.crf,
+        device=cfg.flow.device,
     )
 
 

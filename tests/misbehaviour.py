@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 
+from src.errors import MachineError
+
 
 def misbehave(task):
     """Hang, crash, exit, take 3 GB, raise, read a file, or answer in capitals."""
@@ -18,6 +20,8 @@ def misbehave(task):
         return len(bytearray(3 << 30))
     if task == "disk":
         raise OSError(errno.ENOSPC, "No space left on device", "flow.mkv")
+    if task == "machine":
+        raise MachineError("the GPU is gone")
     if task == "raise":
         raise LookupError("two\nlines")
     if task.startswith("/"):

@@ -20,7 +20,7 @@ from src.data.flow import find_flow, flow_path, flow_root, open_flow
 from src.data.survey import BAD_FILES, find_videos, locked, take_stock
 from src.data.ucf101 import ucf101 as read_ucf101
 from src.data.workers import Failure, run_limited
-from src.errors import UserError
+from src.errors import MachineError, UserError
 from src.prepare import prepare
 
 from tests import lookalikes
@@ -65,6 +65,11 @@ def test_hangs_crashes_and_greed_are_survived_and_named(tmp_path):
 def test_a_full_disk_ends_the_run_rather_than_condemn_the_file():
     with pytest.raises(UserError, match=r"flow\.mkv cannot be written \(No space left on device\); what is done is"):
         list(run_limited(misbehave, ["a", "disk", "b"], workers=1, limit_s=1000))
+
+
+def test_a_fault_of_the_machine_ends_the_run_with_its_own_words():
+    with pytest.raises(MachineError, match=r"^the GPU is gone$"):
+        list(run_limited(misbehave, ["a", "machine", "b"], workers=1, limit_s=1000, memory=None))
 
 
 def test_no_tasks_start_no_workers():
@@ -264,6 +269,39 @@ def test_flow_of_another_making_is_not_mixed_in(tmp_path):
     (folder / ".mine").write_text("mine")
     run(f"data.root={root}", "flow=dis")
     assert sorted(path.name for path in folder.iterdir()) == [".mine", "0.mp4.mkv", "1.mp4.mkv"]
+
+
+def test_flow_by_pytorch(tmp_path):
+    """Close to OpenCV's, continued where it stopped, and never mixed with OpenCV's in one folder."""
+    root = tmp_path / "tree"
+    for name in ("a/0.mp4", "a/1.mp4", "b/0.mp4", "b/1.mp4"):
+        write_video(root / name, 4)
+    run(f"data.root={root}", *QUICK)
+    run(f"data.root={root}", *QUICK, "flow.device=cpu", "flow.method=torch")
+    for name in ("a/0.mp4", "b/0.mp4"):
+        with open_flow(find_flow(root, name, "tvl1")) as one, open_flow(find_flow(root, name, "torch")) as other:
+            assert len(one) == len(other) == 3 and one.size == other.size == (32, 24)
+            assert np.abs(one.frames(range(3)).astype(int) - other.frames(range(3))).mean() < 1
+    made = find_flow(root, "a/0.mp4", "torch")
+    content = made.read_bytes()
+    made.unlink()
+    run(f"data.root={root}", *QUICK, "flow.device=cpu", "flow.method=torch")
+    assert made.read_bytes() == content
+    for words in (["flow.device=cpu"], ["flow.method=torch"]):
+        with pytest.raises(UserError, match=r"made with other settings \(made_with: see"):
+            run(f"data.root={root}", *QUICK, *words)
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(tmp_path, monkeypatch):
+    write_video(tmp_path / "tree" / "a" / "0.mp4", 3)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for words, said in (
+        (["flow=tvl1", "flow.device=cuda"], "this machine has no GPU"),
+        (["flow=dis", "flow.device=cpu"], "PyTorch makes TV-L1 only"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(f"data.root={tmp_path / 'tree'}", *words)
+    assert not (tmp_path / "tree" / "inventory.jsonl").exists()
 
 
 def everything(folder):

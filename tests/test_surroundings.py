@@ -27,7 +27,7 @@ from src.data.decode import open_video
 from src.data.handover import Packing, packed
 from src.data.loader import Loader
 from src.data.probe import probe
-from src.errors import ShortageError, UserError
+from src.errors import MachineError, ShortageError, UserError
 from src.text import Tolerant
 from src.training import worker
 from src.training.checkpoints import WholeFileCheckpoints
@@ -268,7 +268,8 @@ def test_too_many_open_files_are_no_fault_of_a_video(tmp_path):
         for read in (lambda: open_video(str(path)), lambda: probe(("a", str(path)))):
             with pytest.raises(ShortageError, match=r"a\.mp4: this process may not open any more files; raise") as one:
                 read()
-        assert workers._attempt(probe, ("a", str(path)), 1) == workers._DiskError(str(one.value))
+        answer = workers._attempt(probe, ("a", str(path)), 1)
+        assert isinstance(answer, MachineError) and str(answer) == str(one.value)
     finally:
         for handle in held:
             os.close(handle)

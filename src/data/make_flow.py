@@ -1,12 +1,13 @@
-"""Optical flow of a video, computed with OpenCV and written as src/data/flow.py reads it."""
+"""Optical flow of a video, computed with OpenCV or PyTorch and written as src/data/flow.py reads it."""
 
 import importlib
 import io
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from src.errors import UnreadableVideoError, UserError
 from src.text import first_line, printable
 
 Gray = npt.NDArray[np.uint8]  # H, W
-Method = Callable[[Gray, Gray], npt.NDArray[np.float32]]  # two frames → H, W, 2 in pixels
+Flow = npt.NDArray[np.float32]  # H, W, 2 in pixels
+Method = Callable[[Sequence[Gray]], Iterable[Flow]]  # frames → flow from each to the next
 KEYFRAMES = 12  # fields from keyframe to keyframe: what a random start may decode in vain
 JPEG_QUALITY = 95
 MARK = ".made_by_prepare"  # in a folder of flow pictures: this program may replace it
@@ -34,6 +36,7 @@ ENCODER = {
 }
 CRF_OFFSET = 5.4  # what x264 adds to crf where it looks ahead; with it files are as large and as good as with that
 CHUNK = 16  # frames decoded at a time
+LONGEST_BATCH = 65  # frames that are given to the method together, the first of them once more
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class FlowSpec:
     size: tuple[int, int] | None  # width, height that frames are brought to first; None: as they are
     form: str  # video | frames
     crf: int  # of the video: 0 is lossless
+    device: str | None = None  # None: OpenCV; cpu, cuda: PyTorch there
 
     def __post_init__(self) -> None:
         if self.algorithm not in ("tvl1", "dis"):
@@ -54,6 +58,15 @@ class FlowSpec:
             raise UserError(f"flow.format={self.form} is unknown; choose video or frames")
         if not isinstance(self.crf, int) or not 0 <= self.crf <= 51:
             raise UserError(f"flow.crf={self.crf} must be between 0 (lossless) and 51 (coarse)")
+        if self.device is not None and self.algorithm != "tvl1":
+            raise UserError(f"flow.device={self.device}: PyTorch makes TV-L1 only; give flow.device=null, or flow=tvl1")
+
+    def record(self) -> dict[str, Any]:
+        """What decides what the flow is: OpenCV's and PyTorch's differ by a rounding now and then, devices hardly."""
+        content = asdict(self)
+        if content.pop("device") is not None:
+            content["made_with"] = "PyTorch"
+        return content
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,16 @@ class FlowTask:
 
 
 def algorithm(spec: FlowSpec) -> Method:
-    """The function that computes flow between two gray frames.
+    """The function that computes flow from each of several gray frames to the next.
 
     Raises:
+        MachineError: the device is not there.
         UserError: OpenCV's contrib package is missing, or a setting is unknown.
     """
+    if spec.device is not None:
+        from src.data.torch_flow import torch_flow  # slow to import, and OpenCV's method does without
+
+        return torch_flow(spec.device, spec.settings)
     cv2: Any
     try:
         cv2 = importlib.import_module("cv2")
@@ -93,9 +111,9 @@ def algorithm(spec: FlowSpec) -> Method:
     except (TypeError, cv2.error) as error:
         raise UserError(f"flow.settings {spec.settings}: {first_line(error)}") from error
 
-    def between(first: Gray, second: Gray) -> npt.NDArray[np.float32]:
-        flow: npt.NDArray[np.float32] = made.calc(first, second, None)
-        return flow
+    def between(frames: Sequence[Gray]) -> Iterator[Flow]:
+        for first, second in pairwise(frames):
+            yield made.calc(first, second, None)
 
     return between
 
@@ -174,13 +192,15 @@ def _is_written_here(folder: Path) -> bool:
 def fields(task: FlowTask) -> Iterator[Fields]:
     """Flow H, W, 2 uint8 from each frame to the next; one without motion for a single frame."""
     compute = algorithm(task.spec)
-    previous: Gray | None = None
+    batch: list[Gray] = []
     for frame in gray_frames(task.path, task.frames, task.spec.size):
-        if previous is not None:
-            yield to_bytes(compute(previous, frame))
-        previous = frame
-    if previous is not None and task.frames == 1:
-        yield to_bytes(np.zeros((*previous.shape, 2), np.float32))
+        batch.append(frame)
+        if len(batch) == LONGEST_BATCH:
+            yield from map(to_bytes, compute(batch))
+            batch = batch[-1:]
+    yield from map(to_bytes, compute(batch))
+    if batch and task.frames == 1:
+        yield to_bytes(np.zeros((*batch[0].shape, 2), np.float32))
 
 
 def gray_frames(path: str, frames: int, size: tuple[int, int] | None) -> Iterator[Gray]:

@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +13,10 @@ from src import files
 from src.data import inventory
 from src.data.flow import SPEC, flow_path, flow_root
 from src.data.inventory import Entry
-from src.data.make_flow import FlowSpec, FlowTask, algorithm, check_free, make_flow
+from src.data.make_flow import FlowSpec, FlowTask, check_free, make_flow
 from src.data.probe import bad_entry, probe
 from src.data.video_files import files_below, is_video
-from src.data.workers import Failure, run_limited
+from src.data.workers import MEMORY, Failure, run_limited
 from src.errors import UserError
 from src.text import first_line, printable
 
@@ -133,7 +132,6 @@ def make_all_flow(
     Raises:
         UserError: flow made in another way is there, or it cannot be written; what is done is kept.
     """
-    algorithm(spec)  # fails here rather than in every worker
     folder = flow_root(root, spec.method)
     good = {name: path for name, path in videos.items() if not entries[name].bad and Path(path).is_file()}
     good = _one_a_place(root, good, spec)
@@ -154,7 +152,9 @@ def make_all_flow(
             todo.append(FlowTask(name, path, str(root), entries[name].frames, spec))
         progress.start("flow", len(good), len(good) - len(todo))
         try:
-            with closing(run_limited(make_flow, todo, workers, limit_s)) as results:
+            # PyTorch and CUDA map far more than they use.
+            memory = MEMORY if spec.device is None else None
+            with closing(run_limited(make_flow, todo, workers, limit_s, memory)) as results:
                 for task, made in results:
                     if isinstance(made, Failure):
                         made = bad_entry(task.name, task.path, made.reason)
@@ -187,7 +187,7 @@ def _one_a_place(root: Path, videos: dict[str, str], spec: FlowSpec) -> dict[str
 def _same_spec(folder: Path, spec: FlowSpec) -> None:
     """Remember how the flow in `folder` is made; refuse to mix."""
     file = folder / SPEC
-    wanted: dict[str, Any] = json.loads(json.dumps(asdict(spec)))
+    wanted: dict[str, Any] = json.loads(json.dumps(spec.record()))
     if not file.is_file():
         files.write_json(file, wanted)
         return
@@ -197,7 +197,7 @@ def _same_spec(folder: Path, spec: FlowSpec) -> None:
             raise ValueError("not an object")
     except ValueError as error:
         raise UserError(f"{file} is damaged ({first_line(error)}); remove it to make all flow anew") from error
-    differing = sorted(key for key in wanted if there.get(key) != wanted[key])
+    differing = sorted(key for key in {*wanted, *there} if there.get(key) != wanted.get(key))
     if differing:
         raise UserError(
             f"{folder} holds flow made with other settings ({', '.join(differing)}: see {SPEC} there); remove the "

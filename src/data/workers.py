@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from src.errors import ShortageError, UserError
+from src.errors import MachineError, UserError
 from src.signals import SIGNALS, held
 
 GRACE_S = 5  # a worker that its parent does not end ends itself this long after its limit
@@ -41,7 +41,7 @@ def run_limited(
     tasks: Iterable[Task],
     workers: int,
     limit_s: float,
-    memory: int = MEMORY,
+    memory: int | None = MEMORY,
 ) -> Generator[tuple[Task, Result | Failure], None, None]:
     """Yield (task, result) as tasks end, in any order; a task that hangs, crashes or raises yields a Failure.
 
@@ -53,10 +53,11 @@ def run_limited(
         function: importable by name; it and its tasks and results are pickled.
         workers: processes at work at the same time.
         limit_s: seconds for one task; then its process is killed, and another takes its place.
-        memory: bytes that a process may map beyond what it has at the start.
+        memory: bytes that a process may map beyond what it has at the start; None: as many as it likes.
 
     Raises:
-        UserError: a worker could not write to disk (full, read-only) or open a file; the next would do no better.
+        MachineError: a worker could not write to disk (full, read-only), open a file or use its device; the next
+            would do no better.
     """
     waiting = iter(tasks)
     first = next(waiting, None)
@@ -93,8 +94,8 @@ def run_limited(
                     if deaths >= STARTS:
                         raise RuntimeError(f"worker processes do not start: {answer}")
                 else:
-                    if isinstance(answer, _DiskError):
-                        raise UserError(answer.message)
+                    if isinstance(answer, MachineError):
+                        raise answer
                     task, worker.task = worker.task, None
                     yield task, answer
                 if not worker.lost and more():
@@ -111,17 +112,10 @@ class _Ready:
     """A worker's first word."""
 
 
-@dataclass(frozen=True)
-class _DiskError:
-    """What the next worker would not do better: the disk is full, too many files are open."""
-
-    message: str
-
-
 class _Worker(Generic[Task]):
     """One process and what it is doing."""
 
-    def __init__(self, function: Callable[[Task], Any], limit_s: float, memory: int) -> None:
+    def __init__(self, function: Callable[[Task], Any], limit_s: float, memory: int | None) -> None:
         # A server that has imported everything hands out workers in milliseconds, and holds no threads or locks.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
@@ -166,7 +160,7 @@ def _death(exitcode: int) -> str:
     return f"its decoder crashed with {name}{hint}"
 
 
-def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, memory: int) -> None:
+def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, memory: int | None) -> None:
     """A worker's life: one task after the other until the pipe closes."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent ends its workers
@@ -174,7 +168,7 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, mem
     threading.Thread(target=_end_with_parent, daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    if pages is not None:
+    if pages is not None and memory is not None:
         most = pages * resource.getpagesize() + memory
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
@@ -196,18 +190,18 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _attempt(function: Callable[[Any], Any], task: Any, memory: int) -> Any:
+def _attempt(function: Callable[[Any], Any], task: Any, memory: int | None) -> Any:
     try:
         return function(task)
-    except ShortageError as error:
-        return _DiskError(str(error))
+    except MachineError as error:
+        return error
     except UserError as error:
         return Failure(str(error))
     except MemoryError:
-        return Failure(f"needs more than {memory / (1 << 30):g} GB of memory")
+        return Failure(f"needs more than {memory / (1 << 30):g} GB of memory" if memory else "needs more memory")
     except OSError as error:
         if error.errno in DISK:
-            return _DiskError(
+            return MachineError(
                 f"{error.filename or 'a file'} cannot be written ({error.strerror}); what is done is kept: "
                 "make room and run the same command again"
             )
