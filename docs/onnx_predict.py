@@ -12,10 +12,25 @@ import onnxruntime
 
 
 def read_frames(path):
-    """All frames of a video, upright: T, H, W, 3 uint8."""
+    """All frames of a video, upright: T, H, W, 3 uint8; and how many there are in a second."""
     with av.open(path) as container:
-        frames = container.decode(container.streams.best("video"))
-        return np.stack([np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in frames])
+        stream = container.streams.best("video")
+        frames = [np.rot90(f.to_ndarray(format="rgb24"), f.rotation // 90) for f in container.decode(stream)]
+        return np.stack(frames), float(stream.average_rate or 0)
+
+
+def clips_of(number, fps, clip):
+    """Lists of the frames that make the clips of a video with this number of frames."""
+    length, rate = clip["frames"], clip.get("fps")
+    if clip.get("sampling") == "segments":  # the centre of each of as many parts as a clip has frames
+        edges = np.arange(length + 1) * number // length
+        return [edges[:-1] + np.maximum(1, np.diff(edges)) // 2]
+    stride = clip["stride"] * fps / rate if rate else clip["stride"]
+    span = int((length - 1) * stride + 1e-6) + 1
+    # Clips follow one another; a rest that is shorter than a clip is left out, and a short video starts over.
+    count = int(max(0, number - span) / (length * stride) + 1e-6) + 1
+    offsets = np.floor(stride * np.arange(length) + 1e-6).astype(int)
+    return [(int(i * length * stride + 1e-6) + offsets) % number for i in range(count)]
 
 
 def centre_window(width, height, clip):
@@ -58,12 +73,9 @@ def main(model, video, top=5):
     classes, clip = json.loads(said["classes"]), json.loads(said["clip"])
     if said["modality"] != "rgb":
         sys.exit(f"{model} takes optical flow, and this script reads RGB")
-    frames = read_frames(video)
-    span = (clip["frames"] - 1) * clip["stride"] + 1
+    frames, fps = read_frames(video)
     logits = []
-    # Clips follow one another; a rest that is shorter than a clip is left out, and a short video starts over.
-    for start in range(0, max(1, len(frames) - span + 1), clip["frames"] * clip["stride"]):
-        indices = (start + clip["stride"] * np.arange(clip["frames"])) % len(frames)
+    for indices in clips_of(len(frames), fps, clip):
         (scores,) = session.run(None, {"clip": make_clip(frames[indices], clip)[None]})
         logits.append(scores[0])
     mean = np.mean(logits, axis=0)

@@ -101,6 +101,13 @@ def many(values: Values, size: int | None = None) -> Values:
     return Values(f"a list{f' of {size}' if size else ''}, each {values.what}", accepts, example)
 
 
+def _are_columns(value: Any) -> bool:
+    if not isinstance(value, list) or not {"path", "label"} <= {str(name) for name in value}:
+        return False
+    named = [name for name in value if name != "-"]
+    return set(named) <= set(COLUMN_NAMES) and len(set(named)) == len(named)
+
+
 def _compiles(pattern: str) -> bool:
     try:
         re.compile(pattern)
@@ -131,6 +138,12 @@ WORKERS = whole(0, 1024)  # more would stop a machine before they start
 DEVICES = either(whole(1, 1024), one_of("auto", -1, "-1"))
 MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class")
 SIZES = many(whole(1))
+COLUMN_NAMES = ("path", "label", "group", "split", "frames", "start", "-")  # of a list; - means nothing here
+COLUMNS = Values(
+    f"a list of {', '.join(COLUMN_NAMES)} with path and label, none twice but -",
+    _are_columns,
+    ["path", "frames", "label"],
+)
 BACKBONE_NUMBERS = (
     *("in_channels", "stem_width", "cardinality", "width", "fast_stride", "alpha", "beta_inverse"),
     *("lateral_ratio", "lateral_time"),
@@ -258,6 +271,8 @@ ADDED = {  # later: values, and the one that means what runs did before
     "features.clips": (whole(1), 4),
     "features.dtype": (one_of("float32", "float16"), "float32"),
     "features.precision": (one_of("32-true", "bf16-mixed", "16-mixed"), "32-true"),
+    "model.clip.sampling": (one_of("dense", "segments"), "dense"),
+    "model.clip.fps": (optional(number(0)), None),
 }
 
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above
@@ -311,6 +326,8 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "data.group_pattern": optional(PATTERN),
     "data.list_folder": optional(PATH),
     "data.train_list": optional(PATH),
+    "data.val_list": optional(PATH),
+    "data.columns": optional(COLUMNS),
     "data.test_list": optional(PATH),
     "data.class_names": optional(PATH),
     "data.own_lists": FLAG,

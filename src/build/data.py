@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, check_trainable
-from src.errors import UserError
+from src.errors import UsageError, UserError
 from src.text import folded, listed
 
 if TYPE_CHECKING:
@@ -134,7 +134,16 @@ def clip_count(cfg: DictConfig) -> int | None:
 
 
 def clip_spec(cfg: DictConfig) -> ClipSpec:
-    """The clips that the configured network takes."""
+    """The clips that the configured network takes.
+
+    Raises:
+        UsageError: a frame rate for frames that are spread over the whole video.
+    """
     clip = cfg.model.clip
     width, height = clip.frame_size
-    return ClipSpec(clip.frames, clip.stride, clip.crop, (width, height), clip.keep_aspect)
+    if clip.sampling == "segments" and clip.fps is not None:
+        raise UsageError(
+            f"model.clip.fps={clip.fps}: sampling=segments spreads a clip over the whole video, whatever its rate; "
+            "leave model.clip.fps=null, or give sampling=dense"
+        )
+    return ClipSpec(clip.frames, clip.stride, clip.crop, (width, height), clip.keep_aspect, clip.sampling, clip.fps)

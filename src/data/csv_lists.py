@@ -5,11 +5,24 @@
 
 Columns may be separated by commas, semicolons, tabs, bars or (where that leaves one reading) spaces, have other
 usual names, stand in any order, or have no names. Lines that begin with # are comments.
+
+Lists without names of columns, as other suites write them, are understood where the first line tells:
+
+    run/clip0.mp4 3             path label                  PySlowFast, mmaction2, VideoMAE, InternVideo
+    run/clip0 163 3             folder frames label         frame folders of mmaction2, VideoMAE, TSN
+    run/clip0 1 163 3           folder start frames label   the same with the first picture's number (0 or 1)
+    run/clip0.mp4,run,train     path label split, or path label group split
+
+A path may hold spaces. Numbers behind a video file might be labels or frames: they are refused until data.columns says
+what they are. The number of frames of a video file is passed over: it is found out.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from src.data.csv_table import beginnings, read_table
+from src.data.frame_folder import naming
 from src.data.list_text import read_list_text
 from src.data.listing import SPLITS, Listed
 from src.data.video_files import DRIVE, Finder
@@ -23,24 +36,27 @@ def list_file(base: Path, name: str) -> Path:
     return Path(name) if not below.is_file() and Path(name).is_file() else below
 
 
-def read_list(base: Path, file: Path) -> list[Listed]:
+def read_list(base: Path, file: Path, columns: Sequence[str] | None = None) -> list[Listed]:
     """The videos of a list, in its order; all of them exist.
 
     Args:
         base: folder that paths are relative to. A path may also be absolute, have backslashes, or lack its ending.
+        columns: what the columns of a list without names are: those of `csv_table.NAMES`, frames, start, or "-" for
+            any other; None: as its first line tells.
 
     Raises:
         UserError: the list cannot be read, a line is not of the form, can be read in two ways, or names no file.
     """
     finder = Finder(base)
     shown = printable(file)
-    table = read_table(shown, _legible(read_list_text(file), finder), finder.is_file)
+    table = read_table(shown, _legible(read_list_text(file), finder), finder, columns)
     meant = [finder.find(values["path"]) for _, values in table]
     _check_found(shown, base, table, meant)
     entries = []
     for (line, values), (path, *_) in zip(table, meant, strict=True):
         split = _split(shown, line, values["split"]) if "split" in values else ""
-        entries.append(Listed(path, values["label"].strip(), values.get("group", "").strip(), split, line))
+        frames = _frames(shown, line, values) if (base / path).is_dir() else None
+        entries.append(Listed(path, values["label"].strip(), values.get("group", "").strip(), split, line, frames))
     return entries
 
 
@@ -75,10 +91,32 @@ def _check_found(file: str, base: Path, table: list[tuple[int, dict[str, str]]],
         )
     for (line, values), paths in zip(table, meant, strict=True):
         written = printable(values["path"].strip())
-        if (base / paths[0]).is_dir():
-            raise UserError(f"{file} line {line}: {written} is a folder; name a video in each line")
+        if (base / paths[0]).is_dir() and naming(base / paths[0]) is None:
+            raise UserError(
+                f"{file} line {line}: {written} is a folder; name a video in each line, or a folder of pictures "
+                "img_00001.jpg, img_00002.jpg, …"
+            )
         if len(paths) > 1:
             raise UserError(f"{file} line {line}: {written} may be {listed(paths)}; add the ending")
+
+
+def _frames(file: str, line: int, values: dict[str, str]) -> int | None:
+    """How many pictures a line gives a folder; of videos that is found out.
+
+    Raises:
+        UserError: no such number, or the clip is only a part of the folder.
+    """
+    start, frames = values.get("start", "0").strip(), values.get("frames")
+    if start not in ("0", "1"):
+        raise UserError(
+            f"{file} line {line}: the clip begins at picture {printable(start) or '(empty)'}; give each clip a folder "
+            "of its own, numbered from 1"
+        )
+    if frames is None:
+        return None
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", frames.strip()):
+        raise UserError(f"{file} line {line}: {printable(frames.strip()) or '(empty)'} is not a number of frames")
+    return int(frames)
 
 
 def _split(file: str, line: int, written: str) -> str:

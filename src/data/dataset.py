@@ -40,12 +40,16 @@ class Source:
         """Open a video that is large enough to crop.
 
         Raises:
-            UserError: too small to crop.
+            UserError: too small to crop; of unknown frame rate where one is asked for.
             UnreadableVideoError: cannot be opened.
         """
         decoder = "pyav" if video.in_order else self.decoder
         reader = open_video(video.path, decoder, video.frames, self.modality)
         transforms.check_size(video.path, reader.size, self.clip)
+        if self.clip.fps is not None and not reader.fps > 0:
+            raise UserError(
+                f"{video.path}: its frame rate is not known, as of frame folders and flow; leave model.clip.fps=null"
+            )
         return reader
 
     def views(self, reader: Reader, indices: sampling.Indices, crops: Sequence[transforms.Crop]) -> Tensor:
@@ -129,10 +133,10 @@ class Clips(Dataset[Item]):
                 views = []
                 for rng in rngs:
                     if rng is not None:
-                        indices = sampling.random_clip(len(reader), clip.frames, clip.stride, rng)
+                        indices = sampling.training_clip(len(reader), reader.fps, clip, rng)
                         crop = transforms.multi_scale_crop(size, clip.crop, rng, self.scales, self.flip)
                     else:
-                        indices = sampling.centre_clip(len(reader), clip.frames, clip.stride)
+                        indices = sampling.validation_clip(len(reader), reader.fps, clip)
                         crop = transforms.centre_crop(size, clip.crop)
                     views.append(self.source.views(reader, indices, [crop]))
                 return Item(views[0] if len(views) == 1 else torch.cat(views), video.label, index)
@@ -267,7 +271,7 @@ class TestViews(IterableDataset[Batch | UserError]):
                 size = transforms.virtual_size(reader.size, clip)
                 crops = transforms.crops_for_testing(size, clip.crop, self.crops)
                 waiting: list[Tensor] = []
-                for indices in sampling.consecutive_clips(len(reader), clip.frames, clip.stride, self.clips):
+                for indices in sampling.testing_clips(len(reader), reader.fps, clip, self.clips):
                     waiting += self.source.views(reader, indices, crops)
                     while len(waiting) >= self.view_batch:
                         yield Item(torch.stack(waiting[: self.view_batch]), video.label, index)

@@ -1,8 +1,11 @@
 """Folders of numbered pictures, one a frame, as the authors' preprocessing leaves them."""
 
+import os
+import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +13,40 @@ import numpy.typing as npt
 from src.errors import UnreadableVideoError, UserError
 
 Frames = npt.NDArray[np.uint8]  # T, H, W, C, or one picture
-STEMS = {"rgb": ("img",), "flow": ("flow_x", "flow_y")}
+STEMS = {  # what stands before the number
+    "rgb": (("img_",), ("",), ("image_",), ("frame_",)),
+    "flow": (("flow_x_", "flow_y_"),),
+}
+DIGITS = (5, 6)
+ENDINGS = (".jpg", "", ".jpeg", ".png")
+
+
+class Naming(NamedTuple):
+    """How a folder's pictures are called: one stem a channel group, and the number of digits."""
+
+    stems: tuple[str, ...]
+    digits: int
+    ending: str
+
+    def name(self, stem: str, index: int) -> str:
+        """Of the picture of frame `index`, which has the number `index` + 1."""
+        return f"{stem}{index + 1:0{self.digits}d}{self.ending}"
+
+
+def naming(folder: str | Path, modality: str = "rgb") -> Naming | None:
+    """How the pictures in a folder are called; None where no known name has the number 1."""
+    for stems, digits, ending in product(STEMS[modality], DIGITS, ENDINGS):
+        one = Naming(stems, digits, ending)
+        if os.path.isfile(f"{folder}/{one.name(stems[0], 0)}"):  # noqa: PTH113  # Path.is_file raises on long names
+            return one
+    return None
 
 
 class FrameFolder:
     """`img_%05d.jpg`, or the pairs `flow_x_%05d.jpg`, `flow_y_%05d.jpg`, numbered from 1.
 
-    The ending may be missing (HMDB51's flow). Frame i is the picture with number i + 1; flow has the channels
+    The ending may be missing (HMDB51's flow); RGB pictures may be called `%05d.jpg` (Jester), `image_%05d.jpg` or
+    `frame_%05d.jpg`, have six digits, or be PNG. Frame i is the picture with number i + 1; flow has the channels
     x and y.
     """
 
@@ -25,12 +55,12 @@ class FrameFolder:
     def __init__(self, path: str, frames: int | None = None, modality: str = "rgb") -> None:
         if modality not in STEMS:
             raise UserError(f"modality {modality!r} is unknown; choose from {', '.join(STEMS)}")
-        self._path, self._stems = Path(path), STEMS[modality]
-        ending = next((e for e in (".jpg", "") if (self._path / f"{self._stems[0]}_00001{e}").is_file()), None)
-        if ending is None:
-            raise UnreadableVideoError(path, f"the folder holds no {self._stems[0]}_00001.jpg")
-        self._ending = ending
-        self._count = frames or sum(1 for _ in self._path.glob(f"{self._stems[0]}_[0-9]*{ending}"))
+        self._path, self._modality = Path(path), modality
+        found = naming(self._path, modality)
+        if found is None:
+            raise UnreadableVideoError(path, f"the folder holds no {STEMS[modality][0][0]}00001.jpg")
+        self._naming, self._stems = found, found.stems
+        self._count = frames or self._pictures()
         height, width = self._decode(self._stems[0], 0).shape[1:]
         self.size = (int(width), int(height))
 
@@ -42,6 +72,10 @@ class FrameFolder:
         pictures = {i: np.concatenate([self._picture(stem, i) for stem in self._stems]) for i in set(indices)}
         stacked = np.stack([pictures[i] for i in indices])  # T, C, H, W
         return stacked.transpose(0, 2, 3, 1)
+
+    def _pictures(self) -> int:
+        pattern = re.compile(rf"{self._stems[0]}\d+{re.escape(self._naming.ending)}")
+        return sum(1 for file in self._path.iterdir() if pattern.fullmatch(file.name))
 
     def _picture(self, stem: str, index: int) -> Frames:
         """C, H, W uint8 of the first picture's size; C is 1 for flow."""
@@ -56,8 +90,8 @@ class FrameFolder:
         """C, H, W uint8 of the picture's own size."""
         from torchvision.io import ImageReadMode, decode_image  # slow, and src.prepare answers without it
 
-        file = self._path / self._name(stem, index)
-        mode = ImageReadMode.RGB if self._stems == STEMS["rgb"] else ImageReadMode.GRAY
+        file = self._path / self._naming.name(stem, index)
+        mode = ImageReadMode.RGB if self._modality == "rgb" else ImageReadMode.GRAY
         try:
             picture: Frames = decode_image(str(file), mode).numpy()
         except (OSError, RuntimeError) as error:  # in torchvision's words, which tell of its own source files
@@ -68,11 +102,8 @@ class FrameFolder:
             raise self._error(stem, index, "is not a picture that can be decoded") from error
         return picture
 
-    def _name(self, stem: str, index: int) -> str:
-        return f"{stem}_{index + 1:05d}{self._ending}"
-
     def _error(self, stem: str, index: int, what: str) -> UnreadableVideoError:
-        return UnreadableVideoError(str(self._path), f"{self._name(stem, index)} {what}")
+        return UnreadableVideoError(str(self._path), f"{self._naming.name(stem, index)} {what}")
 
     def __enter__(self) -> Self:
         return self

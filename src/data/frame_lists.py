@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from src.data.annotations import UCF_GROUP, Lists, Video
+from src.data.class_names import read_class_names
 from src.data.hmdb51 import CLASSES, group
 from src.data.list_text import numbered_lines
 from src.data.listing import Listed, check_distinct
@@ -42,7 +43,7 @@ def frames(
         train_list: file of training videos; null: `train_<modality>_split<split>.txt`.
         test_list: file of test videos; null: `val_<modality>_split<split>.txt` (the authors' val is the official
             test list).
-        class_names: file with one class a line (a number before it is passed over); null: as the folders' names
+        class_names: file with one class a line (numbers give their order only); null: as the folders' names
             tell (HMDB51, UCF101), else the numbers.
         group_pattern: regular expression searched in the folder's name; what its first group matches is the source.
             Null: as HMDB51 and UCF101 name their clips; any other folder is its own source.
@@ -107,8 +108,7 @@ def _read(root: str, file: Path, counted: bool) -> list[tuple[str, int | None, i
 
 def _classes(rows: dict[str, list[tuple[str, int | None, int]]], class_names: str | None, file: Path) -> list[str]:
     trained = {label for _, _, label in rows["train"]}
-    lines = numbered_lines(Path(class_names)) if class_names else []
-    names = [re.sub(r"^\d+\s+", "", line.strip()) for _, line in lines]
+    names = read_class_names(Path(class_names)).names if class_names else []
     number = len(names) or 1 + max(label for side in rows.values() for _, _, label in side)
     gaps = islice((label for label in range(number) if label not in trained), NAMED)
     wrong = sorted([*gaps, *(label for label in trained if label >= number)])

@@ -30,6 +30,7 @@ class Listed(NamedTuple):
     group: str = ""  # empty: as the file's name tells
     split: str = ""  # train, val, test; empty: none is named
     line: int = 0  # of the list; 0 in a folder
+    frames: int | None = None  # of a folder of pictures, where the list says how many
 
 
 def check_distinct(source: Path, base: Path, entries: Iterable[Listed]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from src import files
+from src.data.frame_folder import naming
 from src.text import first_line, printable
 
 log = logging.getLogger(__name__)
@@ -104,9 +105,14 @@ class Finder:
         """Whether there is such a file or folder."""
         return bool(path) and os.path.exists(self.base / path)  # noqa: PTH110  # Path.exists raises on long names
 
-    def is_file(self, written: str) -> bool:
-        """Whether `written` means a file, and not a folder."""
-        return any((self.base / path).is_file() for path in self.find(written))
+    def is_video(self, written: str) -> bool:
+        """Whether `written` means a file, or a folder of numbered pictures."""
+        return any((self.base / path).is_file() for path in self.find(written)) or self.is_frame_folder(written)
+
+    def is_frame_folder(self, written: str) -> bool:
+        """Whether `written` means a folder of numbered pictures."""
+        folders = (self.base / path for path in self.find(written) if (self.base / path).is_dir())
+        return any(naming(folder) is not None for folder in folders)
 
     def find(self, written: str) -> list[str]:
         """The paths (relative to the base, or absolute) that `written` can mean: one, if all is well.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.config import ClipSpec
 from src.errors import UserError
 from src.exporting.targets import UNSTATED
 from src.prediction.exported import Exported
@@ -89,12 +90,18 @@ def _what(about: Exported) -> str:
     rows = [
         ["backbone and head", " and ".join(_names(about))],
         ["input", f"{about.modality}, uint8 (N, {channels}, {clip.frames}, {clip.crop}, {clip.crop})"],
-        ["clip", f"{clip.frames} frames, {clip.stride} apart; frames brought to {size}, crop of {clip.crop}"],
+        ["clip", f"{clip.frames} frames, {_apart(clip)}; frames brought to {size}, crop of {clip.crop}"],
         ["output", f"{len(about.classes)} logits"],
         ["weights", f"{about.weights}, SHA-256 {about.sha256}"],
     ]
     names = listed([escape_markdown(name) for name in about.classes], NAMED)
     return "\n".join([*pipes(["", "value"], rows), "", f"Classes, in the order of the outputs: {names}.", ""])
+
+
+def _apart(clip: ClipSpec) -> str:
+    if clip.sampling == "segments":
+        return "the centres of equal parts of the video"
+    return f"{clip.stride} apart" + (f" at {clip.fps:g} frames a second" if clip.fps is not None else "")
 
 
 def _training(run: Run, record: RunRecord, about: Exported) -> str:

@@ -300,6 +300,8 @@ def expected_bytes(tasks: Sequence[Task], data: VideoData, stores: Mapping[str, 
         elif task.phase == "test":
             frames = data.videos["test"][task.position].frames or usual
             clips = max(1, frames // (data.source.clip.frames * data.source.clip.stride))
+            if data.source.clip.sampling == "segments":
+                clips = data.clips or 1
             views = data.crops * (clips if data.clips is None else min(clips, data.clips))
         total += views * stores[task.phase].bytes_per_view
     return total

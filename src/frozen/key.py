@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from src.models.recognizer import Recognizer
+from src.options import declared
 
 VERSION = 1  # raise it when the same description would give other features
 BEHIND = "reduction."  # tensors of the backbone that stand behind the trunk
@@ -25,7 +26,7 @@ def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any
         "weights": digest_of_trunk(recognizer),
         "mean": config["model"]["mean"],
         "std": config["model"]["std"],
-        "clip": config["model"]["clip"],
+        "clip": _clip(config["model"]["clip"]),
         "modality": config["modality"]["name"],
         "keep": "tokens" if recognizer.tokens else "maps",
         "dtype": config["features"]["dtype"],
@@ -38,6 +39,16 @@ def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any
         "val": common | {"centre": 1},
         "test": common | {"views": {"clips": test["clips"], "crops": test["crops"]}},
     }
+
+
+def _clip(clip: dict[str, Any]) -> dict[str, Any]:
+    """The options of a clip, without those that were added later and have no effect as they stand."""
+    kept = {}
+    for name, value in clip.items():
+        option = declared(f"model.clip.{name}")
+        if option is None or option.since != value:
+            kept[name] = value
+    return kept
 
 
 def key(description: dict[str, Any]) -> str:

@@ -33,13 +33,13 @@ class Shown:
     """The clip that is explained.
 
     clip: C, T, H, W uint8.
-    indices: of its frames in the video, `stride` apart; fps: frames of the video in a second.
+    indices: of its frames in the video, `stride` apart (on average); fps: frames of the video in a second.
     """
 
     clip: Tensor
     indices: NDArray[np.int64]
     fps: float
-    stride: int
+    stride: float
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def most_telling(network: Network, path: str, label: int) -> Shown:
     best: tuple[float, Shown] | None = None
     with source.open(video) as reader:
         crop = centre_crop(virtual_size(reader.size, network.clip), network.clip.crop)
-        for indices in sampling.consecutive_clips(len(reader), network.clip.frames, network.clip.stride):
+        for indices in sampling.testing_clips(len(reader), reader.fps, network.clip):
             clip = source.views(reader, indices, [crop])[0]
             with torch.inference_mode():
                 score = float(network.recognizer(clip[None].to(network.device))[0, label])
             if best is None or score > best[0]:
-                best = score, Shown(clip, indices, reader.fps, network.clip.stride)
+                best = score, Shown(clip, indices, reader.fps, sampling.apart(len(reader), reader.fps, network.clip))
     assert best is not None  # a video has at least one clip
     return best[1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from src.data.address import is_stream
 from src.data.flow import flow_beside, flow_in, is_flow_video
-from src.data.frame_folder import STEMS
+from src.data.frame_folder import STEMS, naming
 from src.data.video_files import files_below, is_video
 from src.text import printable
 
@@ -105,8 +105,7 @@ def _below(folder: Path) -> Iterator[Input]:
 
 def _is_pictures(path: str) -> bool:
     """A folder of numbered pictures, as src.data.frame_folder reads it."""
-    stems = [stem for names in STEMS.values() for stem in names]
-    return any(os.path.isfile(f"{path}/{stem}_00001{ending}") for stem in stems for ending in (".jpg", ""))  # noqa: PTH113
+    return any(naming(path, modality) is not None for modality in STEMS)
 
 
 def _nothing(word: str) -> str:

@@ -28,7 +28,7 @@ from src.prediction.network import Network
 from src.prediction.question import Settings
 from src.prediction.segments import Segment, Segments, Shares, Slot, slots
 from src.prediction.timeline import Timeline
-from src.prediction.windows import Prefetched, Window, batches, span, windows
+from src.prediction.windows import Prefetched, Window, batches, check_windows, span, windows
 from src.signals import Stopped
 from src.text import console, counted, printable
 
@@ -153,6 +153,7 @@ def _answers(
 ) -> Iterator[tuple[Window, Shares]]:
     """Each window with its probabilities, mean over its crops; of a stream, printed as they come."""
     cfg = network.cfg
+    check_windows(network.clip)
     streams, live = is_stream(source), is_live(source)
     frames = frames_in_order(path, network.modality)
     step = settings.step or max(1, span(network.clip) // 2)

@@ -12,6 +12,7 @@ from torch import Tensor
 from src.config import ClipSpec
 from src.data import transforms
 from src.data.stream import TimedFrame
+from src.errors import UserError
 
 Value = TypeVar("Value")
 
@@ -31,6 +32,24 @@ class Window(NamedTuple):
 def span(clip: ClipSpec) -> int:
     """Frames from a clip's first to its last, both included."""
     return (clip.frames - 1) * clip.stride + 1
+
+
+def check_windows(clip: ClipSpec) -> None:
+    """Refuse clips that are no windows of neighbouring frames.
+
+    Raises:
+        UserError: clips are spread over whole videos, or taken at a frame rate of their own.
+    """
+    if clip.sampling != "dense":
+        raise UserError(
+            "windows=true: this network looks at frames from a whole video (sampling=segments); cut the video into "
+            "shorter ones, or give sampling=dense"
+        )
+    if clip.fps is not None:
+        raise UserError(
+            f"windows=true: this network takes clips at {clip.fps:g} frames a second; bring the video to that rate and "
+            "give model.clip.fps=null"
+        )
 
 
 def windows(name: str, frames: Iterable[TimedFrame], clip: ClipSpec, step: int, crops: int = 1) -> Iterator[Window]:

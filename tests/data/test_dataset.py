@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from src.batch import IGNORE
@@ -8,6 +11,7 @@ from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
+from torchvision.io import write_jpeg
 
 from tests.tiny import SCALES, video_data
 
@@ -188,3 +192,36 @@ def test_workers_change_no_test_batch(lists, view_batch):
         assert [ids for ids, _ in other] == [ids for ids, _ in batches[0]]
         for (_, clip), (_, same_clip) in zip(other, batches[0], strict=True):
             assert torch.equal(clip, same_clip)
+
+
+def test_segments_and_frame_rates_reach_the_pixels(lists):
+    video = lists.train[0]
+    with open_video(video.path) as reader:
+        frames, rate = len(reader), reader.fps
+        whole = reader.frames(range(frames))
+    for spec in (replace(SPEC, sampling="segments"), replace(SPEC, fps=rate / 1.5)):
+        source = Source(spec)
+        indices = sampling.validation_clip(frames, rate, spec)
+        assert len(set(np.diff(indices))) == 2  # 1 or 2 frames apart, or what the parts' sizes give
+        expected = source_pixels(whole[indices], source)
+        assert torch.equal(Clips([video], source, False, 0, False, (1,))[0, 0].clip[0], expected)
+        (views,) = TestViews([video], source, clips=1)
+        (tested,) = sampling.testing_clips(frames, rate, spec, 1)
+        assert torch.equal(views["clip"][0, 0], source_pixels(whole[tested], source))
+        drawn = [Clips([video], source, True, 0, False, (1,))[epoch, 0].clip for epoch in range(4)]
+        assert not all(torch.equal(drawn[0], other) for other in drawn[1:])
+
+
+def source_pixels(frames, source):
+    native = frames.shape[2], frames.shape[1]
+    size = transforms.virtual_size(native, source.clip)
+    return transforms.cut(frames, transforms.centre_crop(size, source.clip.crop), size, source.clip.crop)
+
+
+def test_a_target_rate_is_refused_where_pictures_do_not_say_theirs(tmp_path):
+    for i in range(1, 10):
+        write_jpeg(torch.zeros(3, 48, 64, dtype=torch.uint8), str(tmp_path / f"img_{i:05d}.jpg"))
+    video = Video(str(tmp_path), 0, "a", "a")
+    item = Clips([video], Source(replace(SPEC, fps=25.0)), False, 0, False, (1,))[0, 0]
+    assert "its frame rate is not known" in str(item.error) and "model.clip.fps=null" in str(item.error)
+    assert Clips([video], Source(SPEC), False, 0, False, (1,))[0, 0].error is None

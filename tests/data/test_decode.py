@@ -5,7 +5,7 @@ from src.data.decode import DecordReader, open_video
 from src.data.frame_folder import FrameFolder
 from src.data.scan import scan
 from src.errors import UnreadableVideoError, UserError
-from torch import from_numpy
+from torch import from_numpy, full, uint8
 from torchvision.io import write_jpeg
 
 from tests.conftest import write_video
@@ -164,3 +164,16 @@ def test_frame_folders(tmp_path, ending):
     picture.unlink()
     with pytest.raises(UnreadableVideoError, match=rf"img_00003{ending} is missing"):
         open_video(str(tmp_path)).frames([2])
+
+
+@pytest.mark.parametrize(
+    "template", ["img_{:05d}.jpg", "{:05d}.jpg", "{:06d}.jpg", "image_{:05d}.png", "frame_{:06d}.jpeg"]
+)
+def test_pictures_of_all_these_names_are_read(tmp_path, template):
+    for i in range(1, 4):
+        picture = full((3, 24, 32), 60 * i, dtype=uint8)
+        write_jpeg(picture, str(tmp_path / template.format(i)))
+    (tmp_path / "notes.txt").write_text("no picture")
+    with open_video(str(tmp_path)) as reader:
+        assert len(reader) == 3 and reader.size == (32, 24)
+        assert [int(frame.mean()) for frame in reader.frames([2, 0])] == [180, 60]

@@ -48,6 +48,8 @@ OTHER = {  # those that make others, and of which phases
     "model.clip.crop": (24, "train val test"),
     "model.clip.frame_size": ([128, 96], "train val test"),
     "model.clip.keep_aspect": (False, "train val test"),
+    "model.clip.sampling": ("segments", "train val test"),
+    "model.clip.fps": (12.5, "train val test"),
     "model.mean": ([0.5, 0.5, 0.5], "train val test"),
     "model.std": ([0.5, 0.5, 0.5], "train val test"),
     "model.backbone.strides": ([1, 2, 1, 1], "train val test"),
