@@ -15,6 +15,7 @@ class Batch(TypedDict):
     maps: NotRequired[list[Tensor]]  # in its place: what the trunk makes of it, for each pathway N, V, Ci, Ti, Hi, Wi
     label: Tensor  # N int64; IGNORE where no frame could be read
     video_id: Tensor  # N int64: position in the phase's list of videos
+    mirrored: NotRequired[Tensor]  # N, V bool: the views that are mirror images, where there may be such
     unreadable: NotRequired[list[str]]  # one message for each video that was left out (data.on_error=skip)
     unreadable_id: NotRequired[list[int]]  # position of each of them in the phase's list
 

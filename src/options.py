@@ -119,6 +119,7 @@ def _compiles(pattern: str) -> bool:
 FLAG = one_of(True, False)
 TEXT = Values("a text", lambda v: isinstance(v, str) and v != "", "text")
 PATH = Values("a path", lambda v: isinstance(v, str | int) and v != "" and not isinstance(v, bool), "DIR")
+NONE_AUTO_OR_PATH = Values("none, auto, or a path", PATH.accepts, "auto")
 NAME = Values("a text", lambda v: isinstance(v, str | int) and not isinstance(v, bool), "NAME")
 ANYTHING = Values("any value", lambda v: True, None)
 RATE = Values("a probability in [0, 1)", lambda v: type(v) in (int, float) and 0 <= v < 1, 0.5)
@@ -273,6 +274,8 @@ ADDED = {  # later: values, and the one that means what runs did before
     "features.precision": (one_of("32-true", "bf16-mixed", "16-mixed"), "32-true"),
     "model.clip.sampling": (one_of("dense", "segments"), "dense"),
     "model.clip.fps": (optional(number(0)), None),
+    "data.test_on": (one_of("validation", "test"), "validation"),
+    "data.flip_labels": (NONE_AUTO_OR_PATH, "none"),
 }
 
 NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what only prepares options above

@@ -1,9 +1,11 @@
-"""Small trees that look like HMDB51 and UCF101 after unpacking: real names, list files, codec and oddities.
+"""Small trees that look like published data sets after unpacking: real names, list files, codec and oddities.
 
 `python -m tests.lookalikes DIR` writes `DIR/hmdb51`, `DIR/ucf101` and their frame folders `DIR/hmdb51_frames`,
-`DIR/ucf101_frames`. Which way the pattern moves is the class, so that a network can learn from them.
+`DIR/ucf101_frames`, and `DIR/ssv2`, `DIR/jester` and `DIR/diving48`. Which way the pattern moves is the class, so that
+a network can learn from them.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -27,6 +29,16 @@ SOURCES = (
 )
 HMDB_CLASSES = ("brush_hair", "cartwheel", "kick", "shoot_ball")
 UCF_CLASSES = ("ApplyEyeMakeup", "BenchPress", "Diving", "HandstandPushups")
+SSV2_CLASSES = (  # as the pattern moves
+    *("Pushing something from left to right", "Pushing something from right to left"),
+    *("Moving something down", "Moving something up"),
+)
+SSV2_TEMPLATES = tuple(name.replace("something", "[something]") for name in SSV2_CLASSES)
+JESTER_CLASSES = ("Swiping Right", "Swiping Left", "Swiping Down", "Swiping Up")
+DIVES = (
+    *(["Back", "15som", "05Twis", "FREE"], ["Forward", "25som", "NoTwis", "PIKE"]),
+    *(["Inward", "15som", "NoTwis", "TUCK"], ["Reverse", "Dive", "NoTwis", "PIKE"]),
+)
 PARTS = ("train", "test", "unused")  # of HMDB51's lists
 
 
@@ -120,6 +132,95 @@ def ucf101(
     return root
 
 
+def ssv2(root: Path, clips: int = 3) -> Path:
+    """`<root>/20bn-something-something-v2/<id>.webm` (VP9, 12 frames a second) and `<root>/labels/*.json`.
+
+    Of each class `clips` videos for training, one for validation and one for testing, whose answers are there too.
+    """
+    (root / "labels").mkdir(parents=True, exist_ok=True)
+    order = sorted(range(len(SSV2_CLASSES)), key=lambda label: SSV2_CLASSES[label])  # the published one
+    numbers = {SSV2_CLASSES[label]: str(place) for place, label in enumerate(order)}
+    entries: dict[str, list[dict[str, object]]] = {"train": [], "validation": [], "test": []}
+    answers = []
+    for i in range(clips + 2):
+        side = "train" if i < clips else "validation" if i == clips else "test"
+        for label, template in enumerate(SSV2_TEMPLATES):
+            video = str(1000 * (label + 1) + 37 * i)
+            clip = moving_pattern(label, seed=8000 + 100 * label + i, frames=14 + i)
+            write_vp9(root / "20bn-something-something-v2" / f"{video}.webm", clip)
+            said = {"label": SSV2_CLASSES[label].replace("something", "a cup").lower(), "placeholders": ["a cup"]}
+            entries[side].append({"id": video} if side == "test" else {"id": video, "template": template, **said})
+            answers += [f"{video};{SSV2_CLASSES[label]}\n"] if side == "test" else []
+    for side, listed in {"labels": numbers, **entries}.items():
+        (root / "labels" / f"{side}.json").write_text(json.dumps(listed))
+    (root / "labels" / "test-answers.csv").write_text("".join(answers))
+    return root
+
+
+def write_vp9(path: Path, clip: Clip, fps: int = 12) -> None:
+    """A WebM as the set has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "threads": "1"}
+    with av.open(str(path), "w", format="webm") as container:
+        stream = container.add_stream("libvpx-vp9", rate=Fraction(fps), options=options)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 2_000_000
+        for picture in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def jester(root: Path, clips: int = 3) -> Path:
+    """`<root>/20bn-jester-v1/<id>/00001.jpg` and `<root>/jester-v1-{labels,train,validation,test}.csv`.
+
+    Of each class `clips` videos for training and one for validation; the test list has no labels.
+    """
+    lines: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for label, name in enumerate(JESTER_CLASSES):
+        for i in range(clips + 1):
+            video = str(300 + 10 * label + i)
+            folder = root / "20bn-jester-v1" / video
+            folder.mkdir(parents=True)
+            clip = moving_pattern(label, seed=9000 + 100 * label + i, frames=12 + 2 * i, size=(64, 36))
+            for number, picture in enumerate(clip, 1):
+                write_jpeg(torch.from_numpy(picture).permute(2, 0, 1), str(folder / f"{number:05d}.jpg"), 95)
+            lines["train" if i < clips else "validation"].append(f"{video};{name}\n")
+    lines["test"] = ["999\n"]
+    for side, listed in {"labels": [f"{name}\n" for name in sorted(JESTER_CLASSES)], **lines}.items():
+        (root / f"jester-v1-{side}.csv").write_text("".join(listed))
+    return root
+
+
+def diving48(root: Path, clips: int = 3) -> Path:
+    """`<root>/rgb/<competition>_<number>.mp4` and `<root>/Diving48_{V2_train,V2_test,vocab}.json`."""
+    listed: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
+    for label in range(len(DIVES)):
+        for i in range(clips + 1):
+            name = f"{('_8Vy3dlHg2w', 'HNoX-TSnZPM')[i % 2]}_{10 * label + i:05d}"
+            clip = moving_pattern(label, seed=9900 + 100 * label + i, frames=16 + i)
+            write_h264(root / "rgb" / f"{name}.mp4", clip)
+            entry = {"vid_name": name, "label": label, "start_frame": 0, "end_frame": len(clip)}
+            listed["train" if i < clips else "test"].append(entry)
+    for side, entries in listed.items():
+        (root / f"Diving48_V2_{side}.json").write_text(json.dumps(entries))
+    (root / "Diving48_vocab.json").write_text(json.dumps(DIVES))
+    return root
+
+
+def write_h264(path: Path, clip: Clip, fps: int = 30) -> None:
+    """An MP4; without x264's looking ahead, so that the same clip gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"rc-lookahead": "0", "mbtree": "0", "threads": "1", "crf": "18"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for picture in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def write_lines(path: Path, lines: list[str]) -> None:
     path.write_bytes("".join(f"{line}\r\n" for line in lines).encode())
 
@@ -177,4 +278,6 @@ if __name__ == "__main__":
         tree = make(base / make.__name__)
         splits = [read(str(tree), split, check_counts=False) for split in (1, 2, 3)]
         frame_folders(splits, base / f"{make.__name__}_frames", ending)
-    print(f"look-alikes of HMDB51 and UCF101 in {base}")
+    for make_one in (ssv2, jester, diving48):
+        make_one(base / make_one.__name__)
+    print(f"look-alikes of HMDB51, UCF101, Something-Something V2, Jester and Diving48 in {base}")

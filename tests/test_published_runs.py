@@ -74,6 +74,52 @@ def test_one_command_trains(base: Path, tmp_path: Path, data: str, more: list[st
     assert (folder / "scores" / "test.npz").is_file()
 
 
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data sets whose labels are told by the order of time."""
+    base = tmp_path_factory.mktemp("ordered")
+    for make in (lookalikes.ssv2, lookalikes.jester, lookalikes.diving48):
+        make(base / make.__name__)
+    return base
+
+
+@pytest.mark.parametrize(
+    ("data", "more"),
+    [
+        ("ssv2", ["sampling=segments", "test.crops=10"]),
+        ("ssv2", ["data.test_on=test", "model.clip.fps=6"]),
+        ("jester", ["test.crops=10"]),
+        ("diving48", ["sampling=segments", "test.clips=2"]),
+    ],
+)
+def test_one_command_trains_on_sets_of_ordered_labels(
+    ordered: Path, tmp_path: Path, data: str, more: list[str]
+) -> None:
+    words = [*SMALL, f"data={data}", f"data.root={ordered / data}", "data.check_counts=false", *more]
+    results = start([*words, f"run_dir={tmp_path / 'run'}"])
+    assert results.tested == 4 and results.unreadable == {} and results.data.official
+    assert np.load(tmp_path / "run" / "scores" / "test.npz")["scores"].shape == (4, 4)
+
+
+def test_a_class_without_training_videos_is_seen_in_the_mirror(ordered: Path, tmp_path: Path) -> None:
+    """Swipes to the left come from mirrored swipes to the right."""
+    root = tmp_path / "jester"
+    for part in ("20bn-jester-v1", "jester-v1-labels.csv", "jester-v1-validation.csv"):
+        (root / part).parent.mkdir(exist_ok=True)
+        (root / part).symlink_to(ordered / "jester" / part)
+    lines = (ordered / "jester" / "jester-v1-train.csv").read_text().splitlines()
+    (root / "jester-v1-train.csv").write_text("\n".join(line for line in lines if not line.endswith("Left")))
+    words = [*SMALL, "data=jester", f"data.root={root}", "data.check_counts=false", "protocol=paper", "data.scales=[1]"]
+    data = build_data(compose(words))
+    loader = data.train_dataloader()
+    seen = set()
+    for epoch in range(6):
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            seen |= set(batch["label"].tolist())
+    assert {data.lists.classes[label] for label in seen} == set(lookalikes.JESTER_CLASSES)
+
+
 def batches(data: VideoData) -> list[tuple[torch.Tensor, torch.Tensor]]:
     loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     return [(batch["clip"], batch["label"]) for loader in loaders for batch in loader]

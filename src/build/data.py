@@ -1,9 +1,11 @@
 """The data of a configuration."""
 
 import inspect
+import logging
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_method
@@ -11,12 +13,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, check_trainable
+from src.data.csv_lists import list_file
 from src.errors import UsageError, UserError
 from src.text import folded, listed
 
 if TYPE_CHECKING:
     from src.data.datamodule import VideoData
+    from src.data.mirrored import Mirror
 
+log = logging.getLogger(__name__)
 SHOWN = 20  # classes that a message names
 NEARLY = 2  # pairs of names that it calls alike
 
@@ -119,6 +124,7 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         on_error=cfg.data.on_error,
         flip=cfg.data.flip,
         scales=tuple(cfg.data.scales),
+        mirror=mirror_of(cfg, lists.classes),
         draws=cfg.features.clips if cfg.freeze.kind == "backbone" else None,
         clips=clip_count(cfg),
         crops=cfg.test.crops,
@@ -126,6 +132,31 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         protocol=protocol,
         holdout_fraction=cfg.protocol.fraction,
     )
+
+
+def mirror_of(cfg: DictConfig, classes: Sequence[str]) -> "Mirror | None":
+    """The class that a mirrored clip of each class shows; None where mirroring changes no label.
+
+    Raises:
+        UserError: the file of pairs cannot be read, or names other classes.
+    """
+    from src.data.mirrored import AUTO, NONE, mirror, names_sides
+
+    how = str(cfg.data.get("flip_labels") or NONE)
+    if how == NONE and cfg.data.flip:
+        pairs = [" and ".join(pair) for pair in names_sides(classes)]
+        if pairs:
+            log.warning(
+                "clips are mirrored and keep their labels, though classes name sides (%s); data.flip_labels=auto "
+                "exchanges them, data.flip=false mirrors none",
+                listed(pairs, NEARLY, separator="; "),
+            )
+    return mirror(classes, how, None if how in (AUTO, NONE) else pairs_file(cfg))
+
+
+def pairs_file(cfg: DictConfig) -> Path:
+    """The file that `data.flip_labels` names: below the data root, else as seen from the current folder."""
+    return list_file(Path(cfg.data.get("root") or "."), str(cfg.data.flip_labels))
 
 
 def clip_count(cfg: DictConfig) -> int | None:

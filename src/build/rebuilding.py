@@ -32,6 +32,8 @@ def overrides(cfg: DictConfig) -> list[str]:
         base = compose(words)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{cfg.model.name} with {cfg.pooling.name} is not in conf/, and cannot be exported") from error
+    if cfg.data.get("flip_labels") == "auto":  # which follows from the names of the classes
+        words.append("data.flip_labels=auto")
     plain = dict(_values(base))
     for name, value in _values(cfg):
         if name not in plain or plain[name] != value:

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 from src.config import CONF
-from src.options import PATH, PATTERN, declared, optional
+from src.options import NONE_AUTO_OR_PATH, PATH, PATTERN, declared, optional
 
-VERBATIM = [values.what for values in (PATH, optional(PATH), PATTERN, optional(PATTERN))]
+VERBATIM = [values.what for values in (PATH, optional(PATH), NONE_AUTO_OR_PATH, PATTERN, optional(PATTERN))]
 NO_NAME = re.compile(r"[\d.]+|true|false|null", re.IGNORECASE)  # what Hydra does not read as a text
 LISTS = ("logger",)  # groups of which several may be chosen
 

@@ -74,7 +74,7 @@ def _without_gaps(numbers: Sequence[int]) -> bool:
 def _distinct(file: Path, names: list[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice or not names:
-        what = f"it names {listed(twice)} twice" if twice else "it names no class"
+        what = f"it names {listed(twice)} twice" if twice else "it names no classes"
         raise UserError(f"{printable(file)}: {what}; {HOW}")
     return names
 

@@ -189,7 +189,7 @@ def _unnamed_columns(file: str, separator: str, cells: Sequence[str], videos: Fi
     if len(cells) == 2:
         path_at = _path_at(separator, cells, videos) or 0
         return {"path": path_at, "label": 1 - path_at}
-    readings = [names for names in NUMBERED if _is_numbered(separator, cells, names, videos)]
+    readings: list[tuple[str, ...]] = [names for names in NUMBERED if _is_numbered(separator, cells, names, videos)]
     if separator == " ":
         if videos.is_video(" ".join(cells[:-1])):
             readings.append(("path", "label"))

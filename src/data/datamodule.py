@@ -12,6 +12,7 @@ from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
 from src.data.decode import Frames
 from src.data.handover import Packing, packed
 from src.data.loader import Loader, worker_options
+from src.data.mirrored import NEVER, Mirror, check_mirrored_views
 from src.errors import UserError
 
 
@@ -30,6 +31,7 @@ class VideoData(pl.LightningDataModule):
         seed: of order, clips, crops and the hold-out; the number of workers changes nothing.
         on_error: raise, or skip: leave unreadable videos out and name them in the batch.
         flip: mirror half of the training clips; wrong where left and right tell classes apart.
+        mirror: what a mirrored clip of each class shows (src/data/mirrored.py); None: the same as the clip.
         scales: of the short side, for training crops.
         draws: clips of a training video that epochs choose from; None: each epoch draws another.
         clips: of a test video, evenly spread; None cuts it from beginning to end.
@@ -62,9 +64,11 @@ class VideoData(pl.LightningDataModule):
         protocol: str,
         holdout_fraction: float | None,
         draws: int | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         super().__init__()
         _check_crop(clip)
+        check_mirrored_views(lists.classes, mirror, crops)
         self.lists = lists
         self.source = Source(clip, modality, decoder)
         self.batch_size = batch_size
@@ -72,6 +76,7 @@ class VideoData(pl.LightningDataModule):
         self.seed = seed
         self.on_error = on_error
         self.flip = flip
+        self.mirror = mirror
         self.scales = tuple(scales)
         self.draws = draws
         self.clips = clips
@@ -123,7 +128,7 @@ class VideoData(pl.LightningDataModule):
 
     def phase_clips(self, videos: list[Video], train: bool) -> Clips:
         """Training or centre clips of some videos."""
-        return Clips(videos, self.source, train, self.seed, self.flip, self.scales, self.draws)
+        return Clips(videos, self.source, train, self.seed, self.flip, self.scales, self.draws, self.mirror)
 
     def _clips(self, videos: list[Video], train: bool) -> Loader:
         return Loader(
@@ -133,6 +138,11 @@ class VideoData(pl.LightningDataModule):
             collate_fn=Packing(Collate(self.source, self.on_error)),
             **self._workers(len(videos)),
         )
+
+    def unmirrored(self) -> frozenset[int]:
+        """The labels whose training clips are never mirrored, though others are."""
+        pairs = enumerate(self.mirror or ()) if self.flip else ()
+        return frozenset(label for label, other in pairs if other == NEVER)
 
     def rank(self) -> dict[str, int]:
         """Number of this process's rank, and of all ranks."""

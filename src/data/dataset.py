@@ -19,9 +19,11 @@ from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
 from src.data.decode import Reader, open_video
+from src.data.mirrored import NEVER, Mirror
 from src.errors import UnreadableVideoError, UserError
 
 CHUNK = 2**26  # bytes of native frames held at once
+FLIPS = 1  # behind the seed of a draw: that of its flip
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Item(NamedTuple):
     label: int
     video_id: int
     error: UserError | None = None
+    mirrored: Tensor | None = None  # V bool, where some views of testing are mirror images
 
 
 class Clips(Dataset[Item]):
@@ -85,6 +88,8 @@ class Clips(Dataset[Item]):
 
     draws: a training video has this many clips, the same for every seed, and each epoch takes one of them; None: every
         epoch draws another.
+    mirror: class → the class that its mirrored clips show (src/data/mirrored.py); None: labels stay. With it,
+        whether a clip is mirrored is drawn by itself: readers of kept features know its label without the video.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Clips(Dataset[Item]):
         flip: bool,
         scales: Sequence[float],
         draws: int | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.videos = list(videos)
         self.source = source
@@ -104,18 +110,19 @@ class Clips(Dataset[Item]):
         self.flip = flip
         self.scales = tuple(scales)
         self.draws = draws
+        self.mirror = mirror
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, place: tuple[int, int]) -> Item:
         epoch, index = place
-        rng = None
+        words = None
         if self.train:
-            rng = np.random.default_rng([self.seed, epoch, index])
+            words = [self.seed, epoch, index]
             if self.draws is not None:
-                rng = drawn(self.videos[index], drawn_number(self.seed, epoch, index, self.draws))
-        return self._item(index, [rng])
+                words = drawn(self.videos[index], self.number(epoch, index))
+        return self._item(index, [words])
 
     def all_draws(self, index: int) -> Item:
         """All clips that epochs choose from: V is `draws` in training, and 1 else."""
@@ -124,30 +131,57 @@ class Clips(Dataset[Item]):
         assert self.draws is not None
         return self._item(index, [drawn(self.videos[index], number) for number in range(self.draws)])
 
-    def _item(self, index: int, rngs: Sequence[np.random.Generator | None]) -> Item:
-        """One view for each generator, or for None the centre."""
+    def number(self, epoch: int, index: int) -> int:
+        """Which of a video's clips an epoch takes; 0 where there is but one."""
+        return drawn_number(self.seed, epoch, index, self.draws) if self.train and self.draws is not None else 0
+
+    def drawn_label(self, index: int, number: int) -> int:
+        """What a video's clip of this number shows, of those that epochs choose from."""
+        video = self.videos[index]
+        return self.label(video, drawn(video, number)) if self.train else video.label
+
+    def _item(self, index: int, draws: Sequence[Sequence[int] | None]) -> Item:
+        """One view for each seed of a draw, or for None the centre; the label is that of the first."""
         video, clip = self.videos[index], self.source.clip
+        label = video.label if draws[0] is None else self.label(video, draws[0])
         try:
             with self.source.open(video) as reader:
                 size = transforms.virtual_size(reader.size, clip)
                 views = []
-                for rng in rngs:
-                    if rng is not None:
+                for words in draws:
+                    if words is not None:
+                        rng = np.random.default_rng(words)
                         indices = sampling.training_clip(len(reader), reader.fps, clip, rng)
-                        crop = transforms.multi_scale_crop(size, clip.crop, rng, self.scales, self.flip)
+                        crop = transforms.multi_scale_crop(
+                            size, clip.crop, rng, self.scales, self.flip and self.mirror is None
+                        )
+                        if self._exchanged(video, words):
+                            crop = crop._replace(flip=True)
                     else:
                         indices = sampling.validation_clip(len(reader), reader.fps, clip)
                         crop = transforms.centre_crop(size, clip.crop)
                     views.append(self.source.views(reader, indices, [crop]))
-                return Item(views[0] if len(views) == 1 else torch.cat(views), video.label, index)
+                return Item(views[0] if len(views) == 1 else torch.cat(views), label, index)
         except UserError as error:
-            return Item(None, video.label, index, error)
+            return Item(None, label, index, error)
+
+    def label(self, video: Video, words: Sequence[int]) -> int:
+        """What a draw of a video shows; the video is not needed for it."""
+        if self.mirror is None or not self._exchanged(video, words):
+            return video.label
+        return self.mirror[video.label]
+
+    def _exchanged(self, video: Video, words: Sequence[int]) -> bool:
+        """Whether a draw is mirrored, where that may change its label."""
+        if self.mirror is None or not self.flip or self.mirror[video.label] == NEVER:
+            return False
+        return bool(np.random.default_rng([*words, FLIPS]).random() < 0.5)
 
 
-def drawn(video: Video, number: int) -> np.random.Generator:
-    """What draws start, crop and flip of one of a video's clips; another name of the video draws others."""
+def drawn(video: Video, number: int) -> list[int]:
+    """The seed of start, crop and flip of one of a video's clips; another name of the video draws others."""
     name = hashlib.sha256(video.name.encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng([number, *name])
+    return [number, *name]
 
 
 def drawn_number(seed: int, epoch: int, index: int, draws: int) -> int:
@@ -201,6 +235,9 @@ class Collate:
             label=torch.tensor([item.label for item in good])[:number],
             video_id=torch.tensor([item.video_id for item in good])[:number],
         )
+        flips = [item.mirrored for item in good if item.mirrored is not None]
+        if len(flips) == number > 0:
+            batch["mirrored"] = torch.stack(flips)  # N, V
         if errors:
             batch["unreadable"] = [str(error) for error in errors]
             batch["unreadable_id"] = [item.video_id for item in items if item.error is not None]
@@ -271,12 +308,18 @@ class TestViews(IterableDataset[Batch | UserError]):
                 size = transforms.virtual_size(reader.size, clip)
                 crops = transforms.crops_for_testing(size, clip.crop, self.crops)
                 waiting: list[Tensor] = []
+                given = 0
                 for indices in sampling.testing_clips(len(reader), reader.fps, clip, self.clips):
                     waiting += self.source.views(reader, indices, crops)
                     while len(waiting) >= self.view_batch:
-                        yield Item(torch.stack(waiting[: self.view_batch]), video.label, index)
-                        waiting = waiting[self.view_batch :]
+                        yield self._portion(waiting[: self.view_batch], video, index, given)
+                        waiting, given = waiting[self.view_batch :], given + self.view_batch
                 if waiting:
-                    yield Item(torch.stack(waiting), video.label, index)
+                    yield self._portion(waiting, video, index, given)
         except UserError as error:
             yield Item(None, video.label, index, error)
+
+    def _portion(self, views: Sequence[Tensor], video: Video, index: int, first: int) -> Item:
+        """Some views of a video, from view `first` on."""
+        flips = transforms.mirrored_views(first, len(views), self.crops)
+        return Item(torch.stack(list(views)), video.label, index, mirrored=flips if self.crops == 10 else None)

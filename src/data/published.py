@@ -1,12 +1,15 @@
 """What readers of published data sets share: finding their lists, and naming what is not as it was published."""
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from src.data.list_text import read_list_text
 from src.errors import UserError
-from src.text import listed, printable
+from src.text import first_line, listed, printable
 
 NAMED = 10  # missing files that one message names
 
@@ -37,14 +40,48 @@ def video_root(root: str, classes: Sequence[str], places: Sequence[str]) -> Path
     return Path(root)
 
 
-def check_once(file: Path, named: Iterable[tuple[str, int]]) -> None:
+def first_of(root: str, names: Sequence[str], places: Sequence[str]) -> Path:
+    """The first file that one of the folders `places` under `root` holds under one of the names.
+
+    Raises:
+        UserError: `root` does not exist, or there is no such file.
+    """
+    for name in names[1:]:
+        for place in places:
+            if (Path(root) / place / name).is_file() and not (Path(root) / place / names[0]).is_file():
+                return Path(root) / place / name
+    return existing(root, names[0], places) / names[0]
+
+
+def holding(root: str, stem: str, places: Sequence[str], endings: Sequence[str]) -> tuple[Path, str]:
+    """The folder among `places` under `root` that holds `stem` with one of the endings, and which; else the first."""
+    for place in places:
+        for ending in endings:
+            if (Path(root) / place / f"{stem}{ending}").exists():
+                return Path(root) / place, ending
+    return Path(root) / places[0], endings[0]
+
+
+def read_json(file: Path) -> Any:
+    """What a published JSON file holds.
+
+    Raises:
+        UserError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_list_text(file))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not valid JSON ({first_line(error)}); download it again") from error
+
+
+def check_once(file: Path, named: Iterable[tuple[str, int]], what: str = "lines") -> None:
     """Raise UserError where two lines of a list name one video; `named` gives name and line of each."""
     first: dict[str, int] = {}
     for name, line in named:
         other = first.setdefault(name, line)
         if other != line:
             raise UserError(
-                f"{file}: lines {other} and {line} name the same video: {printable(name)}; keep one of the lines"
+                f"{file}: {what} {other} and {line} name the same video: {printable(name)}; keep one of the {what}"
             )
 
 

@@ -29,7 +29,8 @@ def training_clip(num_frames: int, fps: float, clip: ClipSpec, rng: np.random.Ge
 def validation_clip(num_frames: int, fps: float, clip: ClipSpec) -> Indices:
     """Frame indices [T] of the clip in the middle, or of the centres of all segments. Raises as `training_clip`."""
     if clip.sampling == "segments":
-        return segments(num_frames, clip.frames)[0]
+        (centres,) = segments(num_frames, clip.frames)
+        return centres
     return centre_clip(num_frames, clip.frames, stride(clip, fps))
 
 
@@ -65,7 +66,8 @@ def apart(num_frames: int, fps: float, clip: ClipSpec) -> float:
 def random_segments(num_frames: int, length: int, rng: np.random.Generator) -> Indices:
     """Frame indices [T]: one uniformly random frame of each of T equal parts; a short video repeats frames."""
     first, size = _parts(num_frames, length)
-    return first + rng.integers(size)
+    drawn: Indices = first + rng.integers(size)
+    return drawn
 
 
 def segments(num_frames: int, length: int, clips: int = 1) -> Indices:

@@ -107,6 +107,15 @@ def crops_for_testing(size: tuple[int, int], crop: int, number: int) -> list[Cro
     raise ValueError(f"{number} test crops: 1, 3 and 10 are known")
 
 
+def mirrored_views(first: int, number: int, crops: int) -> Tensor:
+    """Which of `number` views of a video, from view `first` on, are mirror images: V bool.
+
+    Views are clips, each in the order of `crops_for_testing`.
+    """
+    flips = [False] * 5 + [True] * 5 if crops == 10 else [False]
+    return torch.tensor([flips[view % len(flips)] for view in range(first, first + number)])
+
+
 def native_window(window: Crop, size: tuple[int, int], native: tuple[int, int]) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of a virtual frame's window in native pixels: never empty, never outside."""
 

@@ -32,7 +32,8 @@ def feature_data(
     views = {"train": clips.draws, "val": 1, "test": None}
     stores = {}
     for phase, description in describe(cfg, recognizer).items():
-        stores[phase] = Store(root, description, contents, shapes, views[phase])
+        never = clips.unmirrored() if phase == "train" else frozenset()
+        stores[phase] = Store(root, description, contents, shapes, views[phase], never)
     filler = Filler(clips, stores, recognizer.to(device), device, cfg.features.precision, rank, world)
     return FeatureData(filler)
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from src.batch import IGNORE, Batch
 from src.data.annotations import Lists, Video
-from src.data.dataset import ClipSampler, drawn_number
+from src.data.dataset import Clips, ClipSampler
+from src.data.transforms import mirrored_views
 from src.errors import UserError
 from src.frozen.fill import Filled, Filler
 from src.frozen.progress import Bar
@@ -29,6 +30,8 @@ class DamagedFeaturesError(UserError):
 class Features(Dataset[Batch]):
     """Features of one phase's videos; addressed by lists of (epoch, position) as the sampler gives them.
 
+    clips: in whose place they stand: which of a video's clips an epoch takes, and what it shows.
+
     Raises:
         UserError: features have gone since they were computed.
     """
@@ -38,11 +41,10 @@ class Features(Dataset[Batch]):
         videos: Sequence[Video],
         store: Store,
         unreadable: Mapping[int, str],
-        draws: int | None = None,
-        seed: int = 0,
+        clips: Clips,
     ) -> None:
         self.videos, self.store, self.unreadable = list(videos), store, dict(unreadable)
-        self.draws, self.seed = draws, seed
+        self.clips = clips
         self._memory: dict[int, Maps] = {}
         self._room = IN_MEMORY
 
@@ -87,9 +89,9 @@ class Features(Dataset[Batch]):
         rows, labels, ids = [], [], []
         for epoch, position in places:
             if position not in self.unreadable:
-                number = 0 if self.draws is None else drawn_number(self.seed, epoch, position, self.draws)
+                number = self.clips.number(epoch, position)
                 rows.append([one[number : number + 1] for one in self.maps(position)])
-                labels.append(self.videos[position].label)
+                labels.append(self.clips.drawn_label(position, number))
                 ids.append(position)
         left_out = [self.unreadable[position] for _, position in places if position in self.unreadable]
         if not rows:  # a training step under DDP needs something to run on
@@ -103,8 +105,8 @@ class Features(Dataset[Batch]):
 class FeatureViews(IterableDataset[Batch]):
     """The features of all views of every video of a rank; videos with equally many views share a batch."""
 
-    def __init__(self, features: Features, rank: int, world: int) -> None:
-        self.features, self.rank, self.world = features, rank, world
+    def __init__(self, features: Features, crops: int, rank: int, world: int) -> None:
+        self.features, self.crops, self.rank, self.world = features, crops, rank, world
 
     def __iter__(self) -> Iterator[Batch]:
         rows: list[Maps] = []
@@ -127,7 +129,11 @@ class FeatureViews(IterableDataset[Batch]):
     def _batch(self, rows: list[Maps], ids: list[int], left_out: list[str]) -> Batch:
         labels = [self.features.videos[position].label for position in ids]
         if rows:
-            return as_batch(rows, labels, ids, left_out)
+            batch = as_batch(rows, labels, ids, left_out)
+            if self.crops == 10:
+                number, views = batch["maps"][0].shape[:2]
+                batch["mirrored"] = mirrored_views(0, views, self.crops).expand(number, -1)  # V → N V
+            return batch
         empty = [torch.zeros(0, 1, *shape) for shape in self.features.store.shapes]
         nothing = torch.zeros(0, dtype=torch.long)
         return Batch(maps=empty, label=nothing, video_id=nothing, unreadable=left_out)
@@ -188,9 +194,9 @@ class FeatureData(pl.LightningDataModule):
 
     def _take(self, phase: str, unreadable: Mapping[int, str]) -> bool:
         """Take in the features of a phase; whether all were sound."""
-        draws = self.clips.draws if phase == "train" else None
         store, videos = self.filler.stores[phase], self.videos[phase]
-        self.phases[phase] = Features(videos, store, unreadable, draws, self.clips.seed)
+        clips = self.clips.phase_clips(videos, train=phase == "train")
+        self.phases[phase] = Features(videos, store, unreadable, clips)
         return self.phases[phase].read()
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -203,7 +209,7 @@ class FeatureData(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Every view of every video of this rank."""
-        return DataLoader(FeatureViews(self.phases["test"], **self.rank()), batch_size=None)
+        return DataLoader(FeatureViews(self.phases["test"], self.clips.crops, **self.rank()), batch_size=None)
 
     def _loader(self, phase: str, shuffle: bool) -> DataLoader[Batch]:
         features = self.phases[phase]

@@ -2,7 +2,7 @@
 
 import csv
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,17 +110,22 @@ def _chunks(data: FeatureData) -> Iterator[Chunk]:
                 yield chunk
                 chunk = Chunk()
             chunk.maps.append(kept)
-            chunk.lines += _lines(data, phase, video, len(kept[0]), chunk.rows)
+            labels = [features.clips.drawn_label(position, view) for view in range(len(kept[0]))]
+            chunk.lines += _lines(data, phase, video, labels, chunk.rows)
             chunk.bytes += size
             chunk.rows += len(kept[0])
         if chunk.rows:
             yield chunk
 
 
-def _lines(data: FeatureData, phase: str, video: Video, views: int, first: int) -> list[dict[str, Any]]:
-    about = {"phase": phase, "video": video.name, "group": video.group, "label": video.label}
-    about["class"] = data.lists.classes[video.label]
-    return [about | {"row": first + view, "view": view} for view in range(views)]
+def _lines(data: FeatureData, phase: str, video: Video, labels: Sequence[int], first: int) -> list[dict[str, Any]]:
+    """labels: of the video's views, which differ where they are mirror images of each other."""
+    about = {"phase": phase, "video": video.name, "group": video.group}
+    lines = []
+    for view, label in enumerate(labels):
+        shown = {"label": label, "class": data.lists.classes[label]}
+        lines.append(about | shown | {"row": first + view, "view": view})
+    return lines
 
 
 def _readme(data: FeatureData) -> str:

@@ -34,6 +34,8 @@ def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any
     }
     data, test = config["data"], config["test"]
     drawn = {"clips": config["features"]["clips"], "flip": data["flip"], "scales": data["scales"]}
+    if data["flip"] and data.get("flip_labels", "none") != "none":
+        drawn["flip"] = "with another label"  # drawn in another way, see Clips
     return {
         "train": common | {"drawn": drawn},
         "val": common | {"centre": 1},

@@ -42,6 +42,7 @@ class Store:
     description: what they depend on.
     shapes: of one view, for each pathway C, T, H, W.
     views: how many each video has; None: as many as there are.
+    unmirrored: labels whose clips are never mirrored, though others are.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class Store:
         contents: Contents,
         shapes: Sequence[tuple[int, ...]],
         views: int | None,
+        unmirrored: frozenset[int] = frozenset(),
     ) -> None:
         self.folder = root / key(description)
         self.description = description
         self.contents = contents
         self.shapes = [tuple(shape) for shape in shapes]
         self.views = views
+        self.unmirrored = unmirrored
         self.tokens = description["keep"] == "tokens"
         self._described = False
         self.dtype = {"float32": torch.float32, "float16": torch.float16}[description["dtype"]]
@@ -73,6 +76,8 @@ class Store:
             UnreadableVideoError: the video is not there.
         """
         what = f"{self.contents.sha256(video)} {video.frames} {video.in_order} {video.name}"
+        if video.label in self.unmirrored:
+            what = f"unmirrored {what}"
         return hashlib.sha256(what.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
     def path(self, identity: str) -> Path:

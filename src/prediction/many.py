@@ -14,6 +14,7 @@ from src.data.dataset import Item, Source, TestViews
 from src.data.flow import is_flow_video
 from src.data.handover import packed
 from src.data.loader import Loader, worker_options
+from src.data.mirrored import seen_directly
 from src.errors import UserError
 from src.prediction.network import Network
 
@@ -72,7 +73,7 @@ def ask(network: Network, paths: Sequence[str], progress: Progress = lambda done
             done.add(index)
         if len(batch["label"]):
             began = time.perf_counter()
-            logits = logits_of(network, batch["clip"])  # N V K
+            logits = logits_of(network, batch["clip"], batch.get("mirrored"))  # N V K
             answers.network_s += time.perf_counter() - began
             for index, views in zip(batch["video_id"].tolist(), logits, strict=True):
                 answers.scores[index] += views.sum(0)
@@ -88,11 +89,15 @@ def ask(network: Network, paths: Sequence[str], progress: Progress = lambda done
 
 
 @torch.inference_mode()
-def logits_of(network: Network, clips: torch.Tensor) -> NDArray[np.float32]:
-    """Clips (N, V, C, T, H, W) uint8 → logits (N, V, K), on the host."""
+def logits_of(network: Network, clips: torch.Tensor, mirrored: torch.Tensor | None = None) -> NDArray[np.float32]:
+    """Clips (N, V, C, T, H, W) uint8 → logits (N, V, K), on the host.
+
+    mirrored: N, V bool: which are mirror images.
+    """
     flat = clips.flatten(0, 1).to(network.device, non_blocking=True)  # N V C T H W → NV C T H W
-    logits: NDArray[np.float32] = network.recognizer(flat).float().cpu().numpy()
-    return logits.reshape(*clips.shape[:2], -1)  # NV K → N V K
+    logits = network.recognizer(flat).float().cpu().unflatten(0, clips.shape[:2])  # NV K → N V K
+    direct: NDArray[np.float32] = seen_directly(logits, mirrored, network.mirror).numpy()
+    return direct
 
 
 def loader(network: Network, paths: Sequence[str]) -> Loader:

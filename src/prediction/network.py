@@ -9,16 +9,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 
-from src.build.data import clip_spec
+from src.build.data import clip_spec, mirror_of
 from src.build.devices import device_of, keep_memory
 from src.build.network import skeleton
 from src.config import ClipSpec
-from src.data.list_text import numbered_lines
+from src.data.class_names import read_class_names
+from src.data.mirrored import Mirror, check_mirrored_views
 from src.errors import UserError
 from src.models import weights
 from src.models.recognizer import Recognizer
@@ -28,7 +30,7 @@ from src.prediction import onnx_file
 from src.prediction.exported import Exported, understood
 from src.prediction.onnx_file import OnnxRecognizer
 from src.runs.trained import KEY, described
-from src.text import listed, printable
+from src.text import printable
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ class Network:
     def clip(self) -> ClipSpec:
         """The clips that it takes."""
         return clip_spec(self.cfg)
+
+    @cached_property
+    def mirror(self) -> Mirror | None:
+        """The class that mirrored views of each class show, where it is asked for such views.
+
+        Raises:
+            UserError: a class has no mirror image, or the file of pairs cannot be read.
+        """
+        if self.cfg.test.crops != 10:
+            return None
+        found = mirror_of(self.cfg, self.classes)
+        check_mirrored_views(self.classes, found, self.cfg.test.crops)
+        return found
 
     @property
     def modality(self) -> str:
@@ -149,19 +164,17 @@ def of_exported(file: Path, compose: Callable[[Exported], DictConfig]) -> Networ
 
 
 def read_classes(path: Path) -> list[str]:
-    """The names in a file, one a line.
+    """The names in a file, as src/data/class_names.py reads them.
 
     Raises:
         UserError: there is no such file, or it names no classes or one of them twice.
     """
     if not path.is_file():
         raise UserError(f"classes={path}: there is no such file; give a file with a class a line")
-    names = [line.strip() for _, line in numbered_lines(path)]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice or not names:
-        what = f"it names {listed(twice)} twice" if twice else "it names no classes"
-        raise UserError(f"classes={path}: {what}; give a file with a class a line")
-    return names
+    try:
+        return read_class_names(path).names
+    except UserError as error:
+        raise UserError(f"classes={error}") from error
 
 
 def _ready(recognizer: Recognizer, classes: Sequence[str], cfg: DictConfig, file: Path, origin: str) -> Network:

@@ -20,6 +20,7 @@ from rich.table import Table
 from src import files
 from src.data.address import is_live, is_stream, without_password
 from src.data.stream import TimedFrame, duration, frames_in_order
+from src.data.transforms import mirrored_views
 from src.errors import UnreadableVideoError
 from src.prediction import labelled, timeline
 from src.prediction.inputs import Input
@@ -161,7 +162,9 @@ def _answers(
     size = 1 if streams else max(1, cfg.test.view_batch // cfg.test.crops)
     waiting = Prefetched(cut, size, latest=live)
     for batch in batches(waiting, size, wait=not streams):
-        logits = logits_of(network, torch.stack([window.clip for window in batch])).mean(1)  # N V K → N K
+        views = torch.stack([window.clip for window in batch])  # N V C T H W
+        mirrored = mirrored_views(0, views.shape[1], cfg.test.crops).expand(len(views), -1)  # V → N V
+        logits = logits_of(network, views, mirrored).mean(1)  # N V K → N K
         seen.forgotten = waiting.forgotten
         for window, shares in zip(batch, probabilities(logits), strict=True):
             if streams:

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src import files
-from src.build.data import read_lists
+from src.build.data import pairs_file, read_lists
 from src.data.annotations import Lists, list_digest
 from src.options import declared, leaves
 
@@ -37,6 +37,8 @@ def describe(cfg: DictConfig) -> dict[str, Any]:
         description[name] = target
     if _lists_are_own(cfg):
         description["data.lists"] = _digest_of_lists(read_lists(cfg))
+    if description.get("data.flip_labels", "auto") != "auto":
+        description["data.flip_labels"] = _digest_of_file(str(pairs_file(cfg)))
     if "weights.path" in description:
         description["weights.path"] = _digest_of_file(str(description["weights.path"]))
     return dict(sorted(description.items()))
@@ -85,7 +87,7 @@ def _digest_of_lists(lists: Lists) -> str:
 
 
 def _digest_of_file(path: str) -> str:
-    """SHA-256 of a weights file; its path where there is none, which is refused before anything starts."""
+    """SHA-256 of a file; its path where there is none, which is refused before anything starts."""
     file = files.home_expanded(path)
     return _sha256(file, file.stat().st_mtime_ns) if file.is_file() else path
 

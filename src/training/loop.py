@@ -181,6 +181,7 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         seed=cfg.seed,
         stop_on_divergence=cfg.on_divergence == "stop",
         test_order=cfg.test.order,
+        mirror=data.mirror if data else None,
     )
 
 

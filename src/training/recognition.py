@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from src.batch import IGNORE, Batch
 from src.data.annotations import Video
+from src.data.mirrored import Mirror, seen_directly
 from src.errors import UserError
 from src.models.order import Variant, logits
 from src.models.recognizer import Recognizer
@@ -61,6 +62,7 @@ class Recognition(LightningModule):
         it had never stopped.
     stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`.
     test_order: test with time rearranged as well (src/training/order.py).
+    mirror: class → the class that mirrored views of it show (src/data/mirrored.py).
     """
 
     val_scores: VideoScores
@@ -78,6 +80,7 @@ class Recognition(LightningModule):
         seed: int,
         stop_on_divergence: bool,
         test_order: bool = False,
+        mirror: Mirror | None = None,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -89,6 +92,7 @@ class Recognition(LightningModule):
         self.seed = seed
         self.stop_on_divergence = stop_on_divergence
         self.test_order = test_order
+        self.mirror = mirror
         self.variants: list[Variant] = order.computed(recognizer) if test_order else []
         self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE)
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
@@ -218,10 +222,14 @@ class Recognition(LightningModule):
         if not len(batch["label"]):
             return
         maps, shape = self.maps(batch)
-        self.test_scores.add(batch["video_id"], self.recognizer.classify(maps).view(*shape, -1))  # NV K → N V K
+        mirrored = batch.get("mirrored")
+        direct = self.recognizer.classify(maps).view(*shape, -1)  # NV K → N V K
+        self.test_scores.add(batch["video_id"], seen_directly(direct, mirrored, self.mirror))
         if self.variants:
-            changed = logits(self.recognizer, maps, self.variants)  # NV A K
-            self.changed_scores.add(batch["video_id"], changed.reshape(*shape, -1))  # NV A K → N V AK
+            changed = logits(self.recognizer, maps, self.variants).unflatten(0, shape)  # NV A K → N V A K
+            self.changed_scores.add(
+                batch["video_id"], seen_directly(changed, mirrored, self.mirror).flatten(2)
+            )  # N V AK
 
     def on_test_epoch_end(self) -> None:
         self.result = self._gather("test", self.test_scores)

@@ -202,7 +202,7 @@ def test_segments_and_frame_rates_reach_the_pixels(lists):
     for spec in (replace(SPEC, sampling="segments"), replace(SPEC, fps=rate / 1.5)):
         source = Source(spec)
         indices = sampling.validation_clip(frames, rate, spec)
-        assert len(set(np.diff(indices))) == 2  # 1 or 2 frames apart, or what the parts' sizes give
+        assert len(set(np.diff(indices).tolist())) > 1  # no clip of one stride
         expected = source_pixels(whole[indices], source)
         assert torch.equal(Clips([video], source, False, 0, False, (1,))[0, 0].clip[0], expected)
         (views,) = TestViews([video], source, clips=1)

@@ -1,13 +1,16 @@
 """Features that are read give what the network gives on clips."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from src.data.dataset import drawn_number
+from src.frozen.export import export
 from src.scores import Scores
 
+from tests.conftest import write_video
 from tests.frozen.made import close, filled, tensors, unfilled, words
 from tests.tiny import SMALL, options
 from tests.training_runs import TIMES, train
@@ -47,6 +50,48 @@ def test_an_epoch_takes_the_clips_of_the_run_on_clips(videos: Path, tmp_path: Pa
             assert close(one["maps"][0].flatten(0, 1), expected)
         seen |= {(p, drawn_number(0, epoch, p, 3)) for p in range(6)}
     assert len({number for _, number in seen}) == 3  # epochs take different ones
+
+
+def test_mirrored_draws_have_the_label_of_what_they_show(tmp_path: Path) -> None:
+    for label, name in enumerate(("left", "right", "step right")):
+        for split, count in (("train", 2), ("test", 1)):
+            for i in range(count):
+                write_video(tmp_path / split / name / f"{i}.mp4", 8, seed=50 * label + 10 * i + count, bf="0")
+    own = ["data.flip_labels=auto", "protocol=paper", "features.clips=3"]
+    data, recognizer = unfilled(words(tmp_path, tmp_path / "kept", *own))
+    data.fill(["train"], quiet())
+    seen = set()
+    for epoch in range(8):
+        kept, clips = data.train_dataloader(), data.clips.train_dataloader()
+        kept.sampler.set_epoch(epoch)
+        clips.sampler.set_epoch(epoch)
+        for one, other in zip(kept, clips, strict=True):
+            assert one["label"].tolist() == other["label"].tolist()
+            expected = recognizer.eval().trunk(other["clip"].flatten(0, 1))[0]
+            assert close(one["maps"][0].flatten(0, 1), expected)
+            seen |= set(zip(one["video_id"].tolist(), one["label"].tolist(), strict=True))
+    shown = {position: {label for video, label in seen if video == position} for position in range(6)}
+    assert [video.label for video in data.videos["train"]] == [0, 0, 1, 1, 2, 2]
+    assert {0, 1} in shown.values() and shown[4] == shown[5] == {2}  # the last has no counterpart
+    export(data, tmp_path / "exported")
+    lines = list(csv.DictReader((tmp_path / "exported" / "index.csv").open()))
+    assert {(int(line["label"]), line["class"]) for line in lines} == {(0, "left"), (1, "right"), (2, "step right")}
+    for line in lines:
+        position = [video.name for video in data.videos["train"]].index(line["video"])
+        assert int(line["label"]) == data.phases["train"].clips.drawn_label(position, int(line["view"]))
+
+
+def test_ten_crops_of_kept_features_are_exchanged_like_those_of_clips(tmp_path: Path) -> None:
+    for label, name in enumerate(("left", "right")):
+        for split, count in (("train", 2), ("test", 2)):
+            for i in range(count):
+                write_video(
+                    tmp_path / "videos" / split / name / f"{i}.mp4", 8, seed=50 * label + 10 * i + len(split), bf="0"
+                )
+    own = words(tmp_path / "videos", tmp_path / "kept", "data.flip_labels=auto", "protocol=paper", "test.crops=10")
+    kept, clips = (train([*own, f"features.cache={cache}"], tmp_path / cache) for cache in ("true", "false"))
+    one, other = (Scores.load(run[0].scores) for run in (kept, clips))
+    assert np.allclose(one.scores, other.scores, rtol=1e-4, atol=1e-4 * abs(other.scores).max())
 
 
 def test_the_number_of_clips_adds_draws_and_changes_none(videos: Path, tmp_path: Path) -> None:
