@@ -163,6 +163,17 @@ def test_a_list_counts_by_its_content(videos: Path, tmp_path: Path) -> None:
     assert one == other != third
 
 
+def test_pairs_of_classes_count_by_their_content(videos: Path, tmp_path: Path) -> None:
+    names = sorted({path.parent.name for path in videos.rglob("*.mp4")})
+    (tmp_path / "one.csv").write_text(",".join(names[:2]))
+    (tmp_path / "moved.csv").write_text(",".join(names[:2]))
+    (tmp_path / "other.csv").write_text(names[0])
+    none = of_folder(videos)
+    assert of_folder(videos, "data.flip_labels=none") == none  # as runs were before there was such an option
+    files = [of_folder(videos, f"data.flip_labels={tmp_path / name}.csv") for name in ("one", "moved", "other")]
+    assert files[0] == files[1] and len({none, of_folder(videos, "data.flip_labels=auto"), *files}) == 4
+
+
 @pytest.mark.parametrize("change", ["add", "rename", "class"])
 def test_other_videos_are_another_run(videos: Path, change: str) -> None:
     before = of_folder(videos)

@@ -55,7 +55,9 @@ def read_list(base: Path, file: Path, columns: Sequence[str] | None = None) -> l
     entries = []
     for (line, values), (path, *_) in zip(table, meant, strict=True):
         split = _split(shown, line, values["split"]) if "split" in values else ""
-        frames = _frames(shown, line, values) if (base / path).is_dir() else None
+        frames = _frames(shown, line, values) if "start" in values or "frames" in values else None
+        if frames is not None and not (base / path).is_dir():
+            frames = None  # of a file it is found out
         entries.append(Listed(path, values["label"].strip(), values.get("group", "").strip(), split, line, frames))
     return entries
 
@@ -101,22 +103,20 @@ def _check_found(file: str, base: Path, table: list[tuple[int, dict[str, str]]],
 
 
 def _frames(file: str, line: int, values: dict[str, str]) -> int | None:
-    """How many pictures a line gives a folder; of videos that is found out.
+    """How many frames a line states, if it does.
 
     Raises:
-        UserError: no such number, or the clip is only a part of the folder.
+        UserError: no such number, or the clip is only a part of the video.
     """
-    start, frames = values.get("start", "0").strip(), values.get("frames")
+    start, frames = values.get("start", "0").strip(), values.get("frames", "1").strip()
     if start not in ("0", "1"):
         raise UserError(
-            f"{file} line {line}: the clip begins at picture {printable(start) or '(empty)'}; give each clip a folder "
-            "of its own, numbered from 1"
+            f"{file} line {line}: the clip begins at frame {printable(start) or '(empty)'}; give each clip a file or "
+            "a folder of its own"
         )
-    if frames is None:
-        return None
-    if not re.fullmatch(r"0*[1-9]\d{0,8}", frames.strip()):
-        raise UserError(f"{file} line {line}: {printable(frames.strip()) or '(empty)'} is not a number of frames")
-    return int(frames)
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", frames):
+        raise UserError(f"{file} line {line}: {printable(frames) or '(empty)'} is not a number of frames")
+    return int(frames) if "frames" in values else None
 
 
 def _split(file: str, line: int, written: str) -> str:

@@ -95,7 +95,7 @@ def logits_of(network: Network, clips: torch.Tensor, mirrored: torch.Tensor | No
     mirrored: N, V bool: which are mirror images.
     """
     flat = clips.flatten(0, 1).to(network.device, non_blocking=True)  # N V C T H W → NV C T H W
-    logits = network.recognizer(flat).float().cpu().unflatten(0, clips.shape[:2])  # NV K → N V K
+    logits = network.recognizer(flat).float().cpu().view(*clips.shape[:2], -1)  # NV K → N V K
     direct: NDArray[np.float32] = seen_directly(logits, mirrored, network.mirror).numpy()
     return direct
 

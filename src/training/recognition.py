@@ -226,7 +226,8 @@ class Recognition(LightningModule):
         direct = self.recognizer.classify(maps).view(*shape, -1)  # NV K → N V K
         self.test_scores.add(batch["video_id"], seen_directly(direct, mirrored, self.mirror))
         if self.variants:
-            changed = logits(self.recognizer, maps, self.variants).unflatten(0, shape)  # NV A K → N V A K
+            changed = logits(self.recognizer, maps, self.variants)  # NV A K
+            changed = changed.view(*shape, *changed.shape[1:])  # NV A K → N V A K
             self.changed_scores.add(
                 batch["video_id"], seen_directly(changed, mirrored, self.mirror).flatten(2)
             )  # N V AK

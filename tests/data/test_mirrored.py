@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from src.data.dataset import Clips, Source, drawn
 from src.data.folder import folder
 from src.data.mirrored import NEVER, check_mirrored_views, mirror, names_sides, seen_directly
 from src.errors import UserError
+from src.prediction.many import logits_of
 
 from tests.conftest import write_video
 from tests.tiny import SCALES, video_data
@@ -209,3 +211,11 @@ def test_a_network_that_reads_sides_gains_from_ten_crops_of_both_directions(list
         shown = [found[video.label] if flip else video.label for flip in mirrored[0].tolist()]
         logits = torch.nn.functional.one_hot(torch.tensor(shown), 3).float()[None]
         assert torch.equal(seen_directly(logits, mirrored, found).mean(1)[0].argmax(), torch.tensor(video.label))
+
+
+def test_predict_exchanges_the_logits_of_mirrored_views() -> None:
+    cpu = torch.device("cpu")
+    network = SimpleNamespace(device=cpu, recognizer=lambda clips: clips[:, 0, 0, 0, :2].float(), mirror=(1, 0))
+    clips = torch.arange(2, dtype=torch.uint8).expand(1, 2, 3, 4, 2, 2)  # each view gives the logits 0, 1
+    assert logits_of(network, clips, torch.tensor([[False, True]])).tolist() == [[[0, 1], [1, 0]]]
+    assert logits_of(network, clips).tolist() == [[[0, 1], [0, 1]]]

@@ -1,6 +1,9 @@
+import ast
+from dataclasses import asdict
+
 import numpy as np
 import pytest
-from src.config import ClipSpec
+from src.config import ROOT, ClipSpec
 from src.data import sampling
 from src.data.sampling import centre_clip, consecutive_clips, random_clip, random_segments, segments
 
@@ -100,3 +103,17 @@ def test_a_target_rate_needs_the_rate_of_the_video(fps):
     with pytest.raises(ValueError, match="need the rate"):
         sampling.validation_clip(100, fps, spec(fps=25.0))
     assert sampling.validation_clip(100, fps, spec()).tolist() == [48, 49, 50, 51]
+
+
+@pytest.mark.parametrize(
+    "clip", [spec(), spec(6, 2), spec(8, 1, fps=12.5), spec(5, 2, fps=20.0), spec(7, how="segments")]
+)
+@pytest.mark.parametrize("frames", [1, 5, 16, 100])
+def test_the_script_for_onnx_files_takes_the_same_frames(clip, frames):
+    """docs/onnx_predict.py stands alone, and may use nothing of this project."""
+    tree = ast.parse((ROOT / "docs" / "onnx_predict.py").read_text())
+    own = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "clips_of"]
+    script = {"np": np}
+    exec(compile(ast.Module(own, []), "onnx_predict", "exec"), script)
+    found = script["clips_of"](frames, 30.0, asdict(clip))
+    assert np.array_equal(np.stack(found), sampling.testing_clips(frames, 30.0, clip))

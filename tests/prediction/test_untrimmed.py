@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -19,7 +20,7 @@ from src.errors import UnreadableVideoError, UserError
 from src.prediction.labelled import label_at
 from src.prediction.segments import Segments, Slot, slots
 from src.prediction.timeline import POINTS, Timeline
-from src.prediction.windows import Prefetched, Window, batches, span, windows
+from src.prediction.windows import Prefetched, Window, batches, check_windows, span, windows
 
 from tests.conftest import write_video
 from tests.small_runs import exit_of
@@ -222,3 +223,10 @@ def test_two_networks_and_flow_videos_are_refused(checkpoint: Path, folder: Path
     assert look(f"checkpoint={checkpoint}", "video=none.mp4") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "none.mp4" in line
+
+
+@pytest.mark.parametrize("other", [{"sampling": "segments"}, {"fps": 25.0}])
+def test_windows_of_neighbouring_frames_are_refused_for_other_clips(other: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="windows=true: this network "):
+        check_windows(replace(ClipSpec(8, 1, 32, (64, 48), False), **other))
+    check_windows(ClipSpec(8, 1, 32, (64, 48), False))
