@@ -29,7 +29,7 @@ def training_clip(num_frames: int, fps: float, clip: ClipSpec, rng: np.random.Ge
 def validation_clip(num_frames: int, fps: float, clip: ClipSpec) -> Indices:
     """Frame indices [T] of the clip in the middle, or of the centres of all segments. Raises as `training_clip`."""
     if clip.sampling == "segments":
-        (centres,) = segments(num_frames, clip.frames)
+        centres: Indices = segments(num_frames, clip.frames)[0]
         return centres
     return centre_clip(num_frames, clip.frames, stride(clip, fps))
 
@@ -92,8 +92,9 @@ def _span(length: int, stride: float) -> int:
 def _clip(start: int, num_frames: int, length: int, stride: float) -> Indices:
     if num_frames < 1 or length < 1 or not stride > 0:
         raise ValueError(f"clip of {length} frames, stride {stride}, from {num_frames}: all must be 1 or more")
-    offsets = np.floor(stride * np.arange(length) + ROUNDING).astype(np.int64)
-    return (start + offsets) % num_frames
+    offsets: Indices = np.floor(stride * np.arange(length) + ROUNDING).astype(np.int64)
+    indices: Indices = (start + offsets) % num_frames
+    return indices
 
 
 def random_clip(num_frames: int, length: int, stride: float, rng: np.random.Generator) -> Indices:
