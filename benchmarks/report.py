@@ -43,13 +43,18 @@ def today(name: str) -> dict[str, Any]:
     return values
 
 
-def save(name: str, title: str, header: list[str], rows: list[list[str]], values: dict[str, Any], notes: str) -> None:
-    """Print a table and write it, dated, as Markdown, and everything as JSON."""
+def save(
+    name: str, title: str, header: list[str], rows: list[list[str]], values: dict[str, Any], notes: str, on: str = ""
+) -> None:
+    """Print a table and write it, dated, as Markdown, and everything as JSON.
+
+    on: a kind of device whose results stand beside those of others.
+    """
     lines = [f"# {title}", "", f"{date.today().isoformat()}, `python -m benchmarks.{name}`. {notes}", ""]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---", *["---:"] * (len(header) - 1)], *rows)]
     lines += ["", f"Machine: {json.dumps(values['machine'])}"]
     text = "\n".join(lines) + "\n"
     print(text)
-    stem = f"{date.today().isoformat()}_{name}"
+    stem = f"{date.today().isoformat()}_{name}{'_' if on else ''}{on}"
     files.write_text(RESULTS / f"{stem}.md", text)
     files.write_json(RESULTS / f"{stem}.json", values)

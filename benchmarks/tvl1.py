@@ -8,7 +8,7 @@ says what it could not run.
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -23,12 +23,10 @@ from src.data.tvl1 import How, settings_of, tvl1
 
 SIZE = (320, 240)  # width, height
 PAIRS = 6  # different ones
-BATCHES = (8, 32, 128)  # pairs together on a GPU
-WAYS = {
-    "eager": How(look=10),
-    "CUDA graphs": How(look=10, graphed=True),
-    "compiled": How(look=10, compiled=True),
-    "compiled, CUDA graphs": How(look=10, compiled=True, graphed=True),
+WAYS = {  # on a GPU: how, and pairs together
+    "eager": (How(look=10), (8, 32, 128, 256)),
+    "compiled": (How(look=10, compiled=True), (128, 256)),
+    "CUDA graphs": (How(look=10, graphed=True), (128,)),
 }
 Gray = npt.NDArray[np.uint8]
 Flow = npt.NDArray[np.float32]  # N, H, W, 2
@@ -152,26 +150,28 @@ class Table:
         print(self.rows[-1], flush=True)
 
 
-def measure(preset: str, frames: list[tuple[Gray, Gray]]) -> Table:
-    """All ways to make one preset's flow."""
-    settings = settings_from(preset)
-    table = Table(preset, frames)
+def measure(table: Table, frames: list[tuple[Gray, Gray]]) -> Iterator[None]:
+    """All ways to make one preset's flow, one by one."""
+    settings = settings_from(table.preset)
     if hasattr(cv2, "optflow"):
         table.add("OpenCV, one core", *with_opencv(frames, settings))
     else:
         table.missing("OpenCV, one core", "cv2.optflow is in opencv-contrib-python-headless alone")
+    yield
     table.add("PyTorch, one core", *with_pytorch(frames, settings, "cpu", 1, How()))
     if not torch.cuda.is_available():
         table.missing("PyTorch, GPU", "no GPU")
-        return table
-    for how_name, how in WAYS.items():
-        for batch in BATCHES:
+    yield
+    if not torch.cuda.is_available():
+        return
+    for how_name, (how, batches) in WAYS.items():
+        for batch in batches:
             name = f"PyTorch, GPU, {batch} pairs, {how_name}"
             try:
                 table.add(name, *with_pytorch(frames, settings, "cuda", batch, how))
             except Exception as error:  # a way that this machine cannot go is a result too
                 table.missing(name, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
-    return table
+            yield
 
 
 def settings_from(preset: str) -> dict[str, Any]:
@@ -186,7 +186,14 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     frames, what = pairs()
-    tables = [measure(preset, frames) for preset in ("tvl1", "tvl1_fast")]
+    tables = [Table(preset, frames) for preset in ("tvl1", "tvl1_fast")]
+    for table in tables:
+        for _ in measure(table, frames):
+            report(tables, f"{len(frames)} pairs of frames: {what}")  # each time: some take long
+
+
+def report(tables: list[Table], what: str) -> None:
+    """Write what has been measured."""
     packages = "opencv-contrib-python-headless" if hasattr(cv2, "optflow") else "opencv-python-headless"
     values: dict[str, Any] = {"machine": machine("torch", packages)}
     if torch.cuda.is_available():
@@ -198,7 +205,8 @@ def main() -> None:
         ["how", "pairs a second", "times the first", "warp error", "pixels from the first's: mean, 99 %"],
         [row for table in tables for row in table.rows],
         values,
-        f"{SIZE[0]}x{SIZE[1]} pixels, {len(frames)} pairs of frames: {what}. Wall time, medians.",
+        f"{SIZE[0]}x{SIZE[1]} pixels, {what}. Wall time, medians.",
+        on="cuda" if torch.cuda.is_available() else "cpu",
     )
 
 
