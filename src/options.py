@@ -321,7 +321,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "trainer.log_every_n_steps": whole(1),
     "trainer.num_sanity_val_steps": whole(0),
     "data.root": optional(PATH),
-    "data.decoder": one_of("decord", "pyav"),
+    "data.decoder": one_of("pyav", "decord"),
     "data.workers": WORKERS,
     "data.allow_overlap": FLAG,
     "data.check_counts": FLAG,

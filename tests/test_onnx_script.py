@@ -14,6 +14,7 @@ import pytest
 import torch
 from src.config import ROOT, ClipSpec
 from src.data import transforms
+from src.data.picture import resized
 from src.prediction import many
 
 from tests.conftest import write_video
@@ -37,7 +38,8 @@ def test_its_clips_are_those_of_the_network(script: dict[str, Any], native: tupl
     clip = {"crop": 56, "frame_size": [85, 64], "keep_aspect": keep}
     frames = np.random.default_rng(0).integers(0, 256, (3, native[1], native[0], 3), dtype=np.uint8)
     size = transforms.virtual_size(native, spec)
-    want = transforms.cut(frames, transforms.centre_crop(size, 56), size, 56).numpy().astype(int)
+    box, size, _ = transforms.cutting([transforms.centre_crop(size, 56)], native, spec)
+    want = resized(frames, box, size).astype(int)
     got = script["make_clip"](frames, clip).astype(int)
     assert got.shape == want.shape
     assert np.abs(got - want).max() <= 2  # each pass rounds there, the end result here

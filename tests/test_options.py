@@ -138,7 +138,7 @@ SLOWFAST = ("model=slowfast", "pooling=bert_late_fusion")
         ("+trainer.callbacks=[]", "the program sets it"),
         ("trainer.limit_val_batches=1.5", "share of the batches"),
         ("test.crops=4", "1, 3, 10"),
-        ("data.decoder=vlc", "decord, pyav"),
+        ("data.decoder=vlc", "pyav, decord"),
         ("modality.name=audio", "rgb, flow"),
         ("trainer=5", "trainer can be: default"),
         ("model=null", "slowfast"),

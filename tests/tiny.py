@@ -60,7 +60,7 @@ def video_data(lists: Lists, clip: ClipSpec, **others: Any) -> Any:
     from src.data.datamodule import VideoData
 
     arguments = {
-        **{"modality": "rgb", "decoder": "decord", "batch_size": 8, "workers": 0, "seed": 0, "on_error": "raise"},
+        **{"modality": "rgb", "decoder": "pyav", "batch_size": 8, "workers": 0, "seed": 0, "on_error": "raise"},
         **{"flip": True, "scales": SCALES, "clips": None, "crops": 1, "view_batch": 8},
         **{"protocol": "holdout", "holdout_fraction": 0.1},
     }

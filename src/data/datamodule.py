@@ -9,10 +9,10 @@ from torch import Tensor
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
 from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
-from src.data.decode import Frames
 from src.data.handover import Packing, packed
 from src.data.loader import Loader, worker_options
 from src.data.mirrored import NEVER, Mirror, check_mirrored_views
+from src.data.picture import Frames
 from src.errors import UserError
 
 
@@ -25,7 +25,7 @@ class VideoData(pl.LightningDataModule):
         lists: what a reader in src/data returns.
         clip: what the network takes.
         modality: rgb, or flow.
-        decoder: decord, or pyav; both give the same frames.
+        decoder: pyav, or decord; both give the same clips.
         batch_size: training and validation videos in a batch, on each rank.
         workers: processes that decode; 0 decodes in the main process.
         seed: of order, clips, crops and the hold-out; the number of workers changes nothing.
@@ -103,8 +103,7 @@ class VideoData(pl.LightningDataModule):
         for item in self.test_views().video(video):
             if item.error is not None:
                 raise item.error
-            if item.clip is not None:
-                yield item.clip[None]
+            yield item.views[None]
 
     def frames(self, video: Video) -> Frames:
         """The centre clip of any one video in its centre crop, to look at: T, H, W, C uint8."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
 
-from src.batch import IGNORE, Batch
+from src.batch import IGNORE, Batch, cut, stacked
 from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
@@ -22,7 +22,6 @@ from src.data.decode import Reader, open_video
 from src.data.mirrored import NEVER, Mirror
 from src.errors import UnreadableVideoError, UserError
 
-CHUNK = 2**26  # bytes of native frames held at once
 FLIPS = 1  # behind the seed of a draw: that of its flip
 
 
@@ -32,7 +31,7 @@ class Source:
 
     clip: ClipSpec
     modality: str = "rgb"
-    decoder: str = "decord"
+    decoder: str = "pyav"
 
     @property
     def channels(self) -> int:
@@ -45,8 +44,7 @@ class Source:
             UserError: too small to crop; of unknown frame rate where one is asked for.
             UnreadableVideoError: cannot be opened.
         """
-        decoder = "pyav" if video.in_order else self.decoder
-        reader = open_video(video.path, decoder, video.frames, self.modality)
+        reader = open_video(video.path, self.decoder, video.frames, self.modality, video.in_order)
         transforms.check_size(video.path, reader.size, self.clip)
         if self.clip.fps is not None and not reader.fps > 0:
             raise UserError(
@@ -55,15 +53,9 @@ class Source:
         return reader
 
     def views(self, reader: Reader, indices: sampling.Indices, crops: Sequence[transforms.Crop]) -> Tensor:
-        """One clip in several crops: V, C, T, H, W uint8. Frames are decoded once and in portions."""
-        size = transforms.virtual_size(reader.size, self.clip)
-        portion = max(1, CHUNK // (self.channels * reader.size[0] * reader.size[1]))
-        parts = []
-        for start in range(0, len(indices), portion):
-            frames = reader.frames(indices[start : start + portion].tolist())
-            flow = self.modality == "flow"
-            parts.append(torch.stack([transforms.cut(frames, c, size, self.clip.crop, flow) for c in crops]))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)  # V, C, t, H, W → V, C, T, H, W
+        """One clip in several crops: V, C, T, H, W uint8. Frames are decoded and resized once."""
+        cutting = transforms.cutting(crops, reader.size, self.clip)
+        return cutting.views(reader.cut(indices.tolist(), cutting.box, cutting.size))
 
     def nothing(self) -> Tensor:
         """A black clip 1, C, T, H, W, where there must be one."""
@@ -72,13 +64,27 @@ class Source:
 
 
 class Item(NamedTuple):
-    """One clip, or what is wrong with its video."""
+    """One clip, or what is wrong with its video. `clip` and `crops` are a row of a batch."""
 
-    clip: Tensor | None  # V, C, T, H, W uint8
+    clip: Tensor | None  # V, C, T, H, W uint8; with crops K, C, T, H', W'
     label: int
     video_id: int
     error: UserError | None = None
     mirrored: Tensor | None = None  # V bool, where some views of testing are mirror images
+    crops: Tensor | None = None  # V, 5
+
+    @property
+    def number(self) -> int:
+        """Views; 0 of an error."""
+        if self.clip is None:
+            return 0
+        return len(self.clip if self.crops is None else self.crops)
+
+    @property
+    def views(self) -> Tensor:
+        """V, C, T, H, W uint8."""
+        assert self.clip is not None
+        return self.clip if self.crops is None else cut(self.clip, self.crops)
 
 
 class Clips(Dataset[Item]):
@@ -231,13 +237,16 @@ class Collate:
         good = [item for item in items if item.clip is not None] or [Item(self.source.nothing(), IGNORE, -1)]
         number = 0 if good[0].label == IGNORE and not self.placeholder else len(good)
         batch = Batch(
-            clip=torch.stack([item.clip for item in good if item.clip is not None])[:number],  # N, V, C, T, H, W
+            clip=stacked([item.clip for item in good if item.clip is not None])[:number],  # N, V, C, T, H, W
             label=torch.tensor([item.label for item in good])[:number],
             video_id=torch.tensor([item.video_id for item in good])[:number],
         )
         flips = [item.mirrored for item in good if item.mirrored is not None]
         if len(flips) == number > 0:
             batch["mirrored"] = torch.stack(flips)  # N, V
+        crops = [item.crops for item in good if item.crops is not None]
+        if crops:
+            batch["crops"] = torch.stack(crops)
         if errors:
             batch["unreadable"] = [str(error) for error in errors]
             batch["unreadable_id"] = [item.video_id for item in items if item.error is not None]
@@ -290,36 +299,52 @@ class TestViews(IterableDataset[Batch | UserError]):
         row: list[Item] = []  # of one batch: items with equally many views, and errors
         for index in indices:
             for item in self.video(self.videos[index], index):
-                views = [other.clip.shape[0] for other in row if other.clip is not None]
-                if item.clip is not None and views:
-                    fits = views[0] == item.clip.shape[0] and sum(views) + views[0] <= self.view_batch
-                    if not fits:
-                        yield self.collate(row)
-                        row = []
+                others = [other for other in row if other.number]
+                if item.number and others and not self._fits(item, others):
+                    yield self.collate(row)
+                    row = []
                 row.append(item)
         if row:
             yield self.collate(row)
 
+    def _fits(self, item: Item, others: Sequence[Item]) -> bool:
+        """Whether an item may share a batch with others: equally many views, of frames of one shape."""
+        first = others[0]
+        assert item.clip is not None and first.clip is not None
+        alike = item.number == first.number and item.clip.shape == first.clip.shape
+        return alike and item.number * (len(others) + 1) <= self.view_batch
+
     def video(self, video: Video, index: int = 0) -> Iterator[Item]:
-        """One video's views in portions V, C, T, H, W of at most `view_batch`."""
+        """One video's views in portions of at most `view_batch`."""
         clip = self.source.clip
         try:
             with self.source.open(video) as reader:
                 size = transforms.virtual_size(reader.size, clip)
                 crops = transforms.crops_for_testing(size, clip.crop, self.crops)
-                waiting: list[Tensor] = []
+                cutting = transforms.cutting(crops, reader.size, clip)
+                waiting: list[tuple[Tensor, Tensor]] = []  # frames C, T, H', W' and a crop (5) of them
                 given = 0
                 for indices in sampling.testing_clips(len(reader), reader.fps, clip, self.clips):
-                    waiting += self.source.views(reader, indices, crops)
+                    frames = torch.from_numpy(reader.cut(indices.tolist(), cutting.box, cutting.size))
+                    waiting += [(frames, crop) for crop in cutting.crops]
                     while len(waiting) >= self.view_batch:
-                        yield self._portion(waiting[: self.view_batch], video, index, given)
+                        yield self._portion(waiting[: self.view_batch], cutting.is_whole, video, index, given)
                         waiting, given = waiting[self.view_batch :], given + self.view_batch
                 if waiting:
-                    yield self._portion(waiting, video, index, given)
+                    yield self._portion(waiting, cutting.is_whole, video, index, given)
         except UserError as error:
             yield Item(None, video.label, index, error)
 
-    def _portion(self, views: Sequence[Tensor], video: Video, index: int, first: int) -> Item:
-        """Some views of a video, from view `first` on."""
-        flips = transforms.mirrored_views(first, len(views), self.crops)
-        return Item(torch.stack(list(views)), video.label, index, mirrored=flips if self.crops == 10 else None)
+    def _portion(
+        self, views: Sequence[tuple[Tensor, Tensor]], is_whole: bool, video: Video, index: int, first: int
+    ) -> Item:
+        """Some views of a video, from view `first` on, each a crop (5) of frames C, T, H', W', which crops share."""
+        clips: list[Tensor] = []
+        crops = []
+        for frames, crop in views:
+            if not clips or frames is not clips[-1]:
+                clips.append(frames)
+            crops.append(torch.cat([torch.tensor([len(clips) - 1]), crop[1:]]))
+        flips = transforms.mirrored_views(first, len(views), self.crops) if self.crops == 10 else None
+        placed = None if is_whole else torch.stack(crops)
+        return Item(stacked(clips), video.label, index, mirrored=flips, crops=placed)

@@ -1,9 +1,9 @@
 """Frames out of video files. The only file that knows decord.
 
 Frame i is the i-th frame that decoding the file's best video stream in order gives, in RGB and at the size of the
-first frame, whatever the decoder and whatever was read before. decord seeks, which is fast, and right in plain
-files; whatever src/data/scan.py does not find plain is decoded in order with PyAV, whose speed per decoded frame is
-the same.
+first frame, whatever the decoder and whatever was read before. Both decoders seek, which is right in plain files;
+whatever src/data/scan.py does not find plain is decoded in order with PyAV. Clips are cut by src/data/picture.py: with
+PyAV on the decoder's own planes; decord gives whole frames in RGB, which takes three times as long.
 """
 
 import os
@@ -16,21 +16,22 @@ from typing import Any, Protocol, Self
 import decord
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import VideoReformatter
+from av.video.frame import VideoFrame
 
 from src.data.container import truncation
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
-from src.data.orientation import orientation
-from src.data.scan import DECODER_ERRORS, Progress, Scan, decoded, scan
+from src.data.picture import RGB, Box, Frames, Scaler, Size
+from src.data.scan import DECODER_ERRORS, Keyframes, Progress, Scan, decoded, decoded_from, scan
 from src.errors import ShortageError, UnreadableVideoError, UserError, is_shortage
 from src.text import first_line
 
-Frames = npt.NDArray[np.uint8]  # T, H, W, C
-DECODERS = ("decord", "pyav")
+DECODERS = ("pyav", "decord")
 DECORD_ERRORS = (  # the last: a name that is not UTF-8
     *(decord.DECORDError, decord.DECORDLimitReachedError, OSError, RuntimeError, AssertionError, UnicodeEncodeError),
 )
+WORTH_SEEKING = 30  # frames that are decoded in the time in which a file is opened again
+PORTION = 32  # frames that decord gives at a time
 NO_REPLACEMENT = 1e-9  # part of the frames that decord may replace by neighbours before it raises: none
 
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "512")  # decord's 10240 means minutes on a broken file
@@ -53,19 +54,33 @@ class Reader(Protocol):
             UnreadableVideoError: a frame cannot be given.
         """
 
+    def cut(self, indices: Sequence[int], box: Box, size: Size) -> Frames:
+        """A box of each of these frames at another size: C, T, H, W (uint8).
+
+        Raises:
+            UnreadableVideoError: a frame cannot be given.
+        """
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
 
-def open_video(path: str, decoder: str = "decord", frames: int | None = None, modality: str = "rgb") -> Reader:
+def open_video(
+    path: str,
+    decoder: str = DECODERS[0],
+    frames: int | None = None,
+    modality: str = "rgb",
+    in_order: bool = False,
+) -> Reader:
     """Open a video file, or a folder of numbered pictures, for reading frames by index.
 
     Args:
-        decoder: decord (where it can be trusted) or pyav; both give the same frames.
+        decoder: pyav, or decord (where it can be trusted); both give the same frames.
         frames: how many frames can be read, where an inventory knows; otherwise it is found out, and a file that
             has been cut off is refused.
         modality: rgb, or flow (2 channels, see src/data/flow.py).
+        in_order: decode from the first frame on, with PyAV; an inventory knows where seeking does not give the same.
 
     Raises:
         UserError: unknown decoder.
@@ -81,8 +96,15 @@ def open_video(path: str, decoder: str = "decord", frames: int | None = None, mo
     known = examine(path)
     if known.bad and (frames is None or not known.frames):
         raise UnreadableVideoError(path, known.bad)
-    reader = DecordReader if decoder == "decord" and known.plain else PyAVReader
+    if in_order or not known.plain:
+        return PyAVReader(path, frames or known.frames, without_seeking(known))
+    reader = DecordReader if decoder == "decord" else PyAVReader
     return reader(path, frames or known.frames, known)
+
+
+def without_seeking(known: Scan) -> Scan:
+    """The same of a file in which decoding begins at the first frame only."""
+    return known._replace(keyframes=Keyframes((), ()))
 
 
 def examine(path: str) -> Scan:
@@ -124,6 +146,7 @@ class DecordReader:
         self.size, self.fps = known.size, known.fps
         self._video: Any = None
         self._position = 0  # behind the last frame that was read
+        self._scaler = Scaler(known.size)
         self._in_order: PyAVReader | None = None
 
     def __len__(self) -> int:
@@ -139,6 +162,21 @@ class DecordReader:
                 self._give_up()
         assert self._in_order is not None
         return self._in_order.frames(indices)
+
+    def cut(self, indices: Sequence[int], box: Box, size: Size) -> Frames:
+        """As PyAV gives it, up to rounding: the planes are found again from the colours that they have become."""
+        _check(self._path, indices, self._count)
+        wanted, places = np.unique(indices, return_inverse=True)
+        found = np.empty((3, len(wanted), size[1], size[0]), np.uint8)
+        for start in range(0, len(wanted), PORTION):
+            frames = self.frames(wanted[start : start + PORTION].tolist())
+            if self._in_order is not None:
+                return self._in_order.cut(indices, box, size)
+            for place, pixels in enumerate(frames, start):
+                brighter = np.minimum(pixels, 254) + np.uint8(1)  # FFmpeg's tables of colours round down
+                frame = VideoFrame.from_ndarray(brighter, format="rgb24").reformat(format="yuv420p", threads=1)
+                self._scaler(frame, box, found[:, place])
+        return _arranged(found, places, axis=1)
 
     def keyframes(self) -> list[int]:
         """The frames that decord seeks to; none where it is of no use."""
@@ -157,8 +195,8 @@ class DecordReader:
 
     def _open(self) -> None:
         self._video = decord.VideoReader(str(Path(self._path).absolute()), num_threads=1, fault_tol=NO_REPLACEMENT)
-        seen = len(self._video), hash(tuple(self._video.get_key_indices()))
-        if seen != (self._known.frames, self._known.keyframes):
+        seen = len(self._video), list(self._video.get_key_indices())
+        if seen != (self._known.frames, list(self._known.keyframes.places)):
             raise decord.DECORDError("other frames or keyframes than the packets tell")
 
     def _batch(self, wanted: npt.NDArray[np.intp]) -> Frames:
@@ -169,7 +207,8 @@ class DecordReader:
         return frames
 
     def _give_up(self) -> None:
-        self._video, self._in_order = None, PyAVReader(self._path, self._count, self._known)
+        self._video = None
+        self._in_order = PyAVReader(self._path, self._count, without_seeking(self._known))
 
     def __enter__(self) -> Self:
         return self
@@ -181,12 +220,12 @@ class DecordReader:
 
 
 class PyAVReader:
-    """Decoding in order with PyAV; going back starts over at the first frame."""
+    """Decoding with PyAV from the nearest keyframe that the scan knows; from the first frame where it knows none."""
 
     def __init__(self, path: str, count: int, known: Scan) -> None:
-        self._path, self._count = path, count
+        self._path, self._count, self._keyframes = path, count, known.keyframes
         self.size, self.fps = known.size, known.fps
-        self._rgb = RGB(known.size)
+        self._rgb, self._scaler = RGB(known.size), Scaler(known.size)
         self._progress = Progress()
         self._decoded: Any = None
 
@@ -194,22 +233,44 @@ class PyAVReader:
         return self._count
 
     def frames(self, indices: Sequence[int]) -> Frames:
-        _check(self._path, indices, self._count)
         wanted, places = np.unique(indices, return_inverse=True)
         found = np.empty((len(wanted), self.size[1], self.size[0], 3), np.uint8)
         with _readable(self._path):
-            if self._decoded is None or wanted[0] < self._progress.frames:
-                self._rewind()
-            for place, index in enumerate(wanted):
-                while self._progress.frames < index:
-                    self._next()
-                found[place] = self._rgb(self._next())
+            for place, frame in enumerate(self._read(indices, wanted)):
+                found[place] = self._rgb(frame)
         return _arranged(found, places)
 
-    def _rewind(self) -> None:
+    def cut(self, indices: Sequence[int], box: Box, size: Size) -> Frames:
+        wanted, places = np.unique(indices, return_inverse=True)
+        found = np.empty((3, len(wanted), size[1], size[0]), np.uint8)
+        with _readable(self._path):
+            for place, frame in enumerate(self._read(indices, wanted)):
+                self._scaler(frame, box, found[:, place])
+        return _arranged(found, places, axis=1)
+
+    def _read(self, indices: Sequence[int], wanted: npt.NDArray[np.intp]) -> Iterator[Any]:
+        """The frames that are wanted, ascending."""
+        _check(self._path, indices, self._count)
+        for index in wanted.tolist():
+            self._approach(index)
+            frame = self._next()  # which may be an earlier one than sought
+            while self._progress.frames <= index:
+                frame = self._next()
+            yield frame
+
+    def _approach(self, index: int) -> None:
+        """Be somewhere before a frame: go on from here, or from a keyframe where that is sooner there."""
+        nearest = self._keyframes.before(index)
+        place = self._keyframes.places[nearest] if nearest >= 0 else 0
+        here = self._progress.frames
+        if self._decoded is not None and here <= index and place - here <= WORTH_SEEKING:
+            return
         self._close()
         self._progress = Progress()
-        self._decoded = decoded(self._path, self._progress)
+        if place:
+            self._decoded = decoded_from(self._path, place, self._keyframes.times[nearest], self._progress)
+        else:
+            self._decoded = decoded(self._path, self._progress)
 
     def _next(self) -> Any:
         frame = next(self._decoded, None)
@@ -232,24 +293,9 @@ class PyAVReader:
         self._close()
 
 
-class RGB:
-    """Decoded frames as pixels H, W, 3 (uint8), upright, all of one size (width, height)."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: Any) -> Frames:
-        upright = orientation(frame)
-        width, height = upright.size(*self._size)
-        plane = self._reformatter.reformat(frame, width, height, "rgb24", threads=1).planes[0]
-        rows: Frames = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return upright.apply(rows[:, : 3 * width].reshape(height, width, 3))
-
-
-def _arranged(frames: Frames, places: npt.NDArray[np.intp]) -> Frames:
-    """`frames[places]`, without a copy where nothing moves."""
-    return frames if np.array_equal(places, np.arange(len(frames))) else frames[places]
+def _arranged(frames: Frames, places: npt.NDArray[np.intp], axis: int = 0) -> Frames:
+    """The frames at these places of an axis, without a copy where nothing moves."""
+    return frames if np.array_equal(places, np.arange(frames.shape[axis])) else frames.take(places, axis)
 
 
 def _check(path: str, indices: Sequence[int], count: int) -> None:

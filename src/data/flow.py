@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.frame_folder import FrameFolder
+from src.data.picture import Box, Size, resized_in_portions
 from src.errors import UnreadableVideoError, UserError
 from src.files import leaves, safe_name, safe_path
 from src.text import first_line, printable
@@ -216,6 +217,10 @@ class FlowVideo:
             for index in sorted(set(indices)):
                 found[index] = self._field(index)
         return np.stack([found[index] for index in indices])
+
+    def cut(self, indices: Sequence[int], box: Box, size: Size) -> Fields:
+        """A box of each of these fields at another size: 2, T, H, W (uint8); motion stays in the file's own pixels."""
+        return resized_in_portions(self.frames, indices, box, size)
 
     def _field(self, index: int) -> Fields:
         key = self._keys[bisect_right(self._keys, index) - 1]

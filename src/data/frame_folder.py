@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from src.data.picture import Box, Frames, Size, resized_in_portions
 from src.errors import UnreadableVideoError, UserError
 
-Frames = npt.NDArray[np.uint8]  # T, H, W, C, or one picture
 STEMS = {  # what stands before the number
     "rgb": (("img_",), ("",), ("image_",), ("frame_",)),
     "flow": (("flow_x_", "flow_y_"),),
@@ -76,6 +75,10 @@ class FrameFolder:
     def _pictures(self) -> int:
         pattern = re.compile(rf"{self._stems[0]}\d+{re.escape(self._naming.ending)}")
         return sum(1 for file in self._path.iterdir() if pattern.fullmatch(file.name))
+
+    def cut(self, indices: Sequence[int], box: Box, size: Size) -> Frames:
+        """A box of each of these frames at another size: C, T, H, W (uint8)."""
+        return resized_in_portions(self.frames, indices, box, size)
 
     def _picture(self, stem: str, index: int) -> Frames:
         """C, H, W uint8 of the first picture's size; C is 1 for flow."""

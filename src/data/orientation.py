@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]  # H, W, C
+Picture = npt.NDArray[np.uint8]  # H, W, C, or one plane H, W
 
 
 class Orientation(NamedTuple):
@@ -20,12 +20,21 @@ class Orientation(NamedTuple):
         return (height, width) if self.transposed else (width, height)
 
     def apply(self, picture: Picture) -> Picture:
-        """A decoded picture H, W, C upright, without a copy."""
+        """A decoded picture H, W, C or H, W upright, without a copy."""
         if self.transposed:
-            picture = picture.transpose(1, 0, 2)  # H,W,C → W,H,C
+            picture = picture.swapaxes(0, 1)  # H,W → W,H
         if self.mirrored:
             picture = picture[:, ::-1]
         return picture[::-1] if self.upside_down else picture
+
+    def decoded_box(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in the decoded picture, of a box in the upright one of `size` (width, height)."""
+        left, top, right, bottom = box
+        if self.upside_down:
+            top, bottom = size[1] - bottom, size[1] - top
+        if self.mirrored:
+            left, right = size[0] - right, size[0] - left
+        return (top, left, bottom, right) if self.transposed else (left, top, right, bottom)
 
 
 AS_DECODED = Orientation(False, False, False)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.decode import RGB, DecordReader, Frames, examine, open_video
+from src.data.decode import DecordReader, examine, open_video
 from src.data.inventory import Entry
+from src.data.picture import RGB, Frames
 from src.data.scan import Progress, Scan, decoded, judge
 from src.errors import ShortageError, UnreadableVideoError, is_shortage
 from src.files import sha256
@@ -60,7 +61,7 @@ def _video(name: str, path: str) -> Entry:
         frames, bad = progress.frames, judge(path, known.promised, progress)
         in_order = progress.error is not None or frames != known.frames or not same
     if bad is None:
-        with open_video(path, "pyav" if in_order else "decord", frames) as reader:
+        with open_video(path, frames=frames, in_order=in_order) as reader:
             reader.frames([0])
     return Entry(
         name=name,

@@ -4,11 +4,13 @@ The truth about a file is what a decode of its best video stream gives in order 
 everything in it says that seeking gives the same; everything else is decoded in order.
 """
 
-from collections.abc import Generator, Iterator
+from array import array
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any, NamedTuple
 
@@ -33,6 +35,17 @@ DECODER_ERRORS = (av.FFmpegError, OSError, IndexError, RuntimeError, ValueError)
 av.logging.set_level(av.logging.PANIC)
 
 
+class Keyframes(NamedTuple):
+    """Where decoding may begin in a plain file; compact, because scans are remembered. In other files: nowhere."""
+
+    places: Sequence[int]  # ascending: numbers of the frames
+    times: Sequence[int]  # of their packets, in the stream's own unit
+
+    def before(self, index: int) -> int:
+        """The last one that is not behind a frame: its place here, or -1."""
+        return bisect_right(self.places, index) - 1
+
+
 class Scan(NamedTuple):
     """What the packets tell; where they do not tell the number of frames, what decoding tells."""
 
@@ -41,14 +54,17 @@ class Scan(NamedTuple):
     fps: float  # 0 if the file does not say
     codec: str
     plain: bool  # one packet a frame, and every keyframe is a clean point to start from
-    keyframes: int  # hash of the keyframes' places
+    keyframes: Keyframes
     promised: int  # frames by the header, 0 if it does not say
     bad: str | None  # why no clip should be taken from it
 
 
 @dataclass
 class Progress:
-    """How far a decode in order has come."""
+    """How far a decode has come.
+
+    frames: number of the next frame.
+    """
 
     frames: int = 0
     packets: int = 0
@@ -75,16 +91,41 @@ def open_stream(path: str) -> Iterator[tuple[Any, Any]]:
 def decoded(path: str, progress: Progress) -> Generator[Any, None, None]:
     """Every frame in order, until the end or the first error, which `progress` keeps."""
     with open_stream(path) as (container, stream):
+        yield from _frames(container.demux(stream), progress)
+
+
+def decoded_from(path: str, place: int, time: int, progress: Progress) -> Generator[Any, None, None]:
+    """The same from the keyframe with this place and time on; from the first frame if the container misses it."""
+    with open_stream(path) as (container, stream):
+        packets = _sought(container, stream, time)
+        if packets is not None:
+            progress.frames = place
+            yield from _frames(packets, progress)
+            return
+    yield from decoded(path, progress)
+
+
+def _sought(container: Any, stream: Any, time: int) -> Iterator[Any] | None:
+    """The packets from the one of this time on, or None."""
+    try:
+        container.seek(time, stream=stream)
         packets = container.demux(stream)
-        try:
-            for packet in packets:
-                progress.packets += bool(packet.size)
-                for frame in packet.decode():
-                    progress.frames += 1
-                    yield frame
-        except DECODER_ERRORS as error:
-            progress.error = first_line(error)
-            progress.packets += sum(1 for packet in _until_error(packets) if packet.size)
+        first = next(packets)
+    except DECODER_ERRORS:
+        return None
+    return chain([first], packets) if first.pts == time else None
+
+
+def _frames(packets: Iterator[Any], progress: Progress) -> Generator[Any, None, None]:
+    try:
+        for packet in packets:
+            progress.packets += bool(packet.size)
+            for frame in packet.decode():
+                progress.frames += 1
+                yield frame
+    except DECODER_ERRORS as error:
+        progress.error = first_line(error)
+        progress.packets += sum(1 for packet in _until_error(packets) if packet.size)
 
 
 def _until_error(packets: Iterator[Any]) -> Iterator[Any]:
@@ -141,7 +182,7 @@ def scan(path: str, modified: int, bytes_: int) -> Scan:
         for _ in frames:
             pass
     bad = judge(path, promised, progress)
-    return Scan(progress.frames, size, fps, codec_name, plain, hash(tuple(packets.keyframes)), promised, bad)
+    return Scan(progress.frames, size, fps, codec_name, plain, packets.keyframes(plain), promised, bad)
 
 
 def upright(frame: Any) -> tuple[int, int]:
@@ -160,7 +201,7 @@ class _Packets:
 
     def __init__(self, codec: Any) -> None:
         self.number = 0
-        self.keyframes: list[int] = []
+        self._keyframes: list[int] = []
         self._codec, self._length = codec, bitstream.length_bytes(codec.name, codec.extradata)
         self._numbering = Numbering(codec.extradata, self._length) if codec.name == "h264" else None
         self._times: list[int | None] = []
@@ -173,7 +214,7 @@ class _Packets:
         """Look at the next packet."""
         self._in_step = self._in_step and self._is_one_frame(packet) and self._continues(packet)
         if packet.is_keyframe:
-            self.keyframes.append(self.number)
+            self._keyframes.append(self.number)
         self._times.append(packet.pts)
         self._is_shown_when_decoded = self._is_shown_when_decoded and packet.pts == packet.dts
         self.number += 1
@@ -186,6 +227,11 @@ class _Packets:
         if times == sorted(times) and (self._codec.has_b_frames or not self._is_shown_when_decoded):
             return False  # such times say the order of decoding (H.264 in AVI)
         return self._codec.name not in CONCEALED or not _has_gap(times)
+
+    def keyframes(self, plain: bool) -> Keyframes:
+        """Where decoding may begin."""
+        places = self._keyframes if plain else []
+        return Keyframes(array("q", places), array("q", [self._times[place] or 0 for place in places]))
 
     def _is_one_frame(self, packet: Any) -> bool:
         if packet.pts is None or packet.is_discard or packet.is_corrupt or packet.size < PLACEHOLDER:

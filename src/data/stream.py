@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import av
 
 from src.data.address import ADDRESS, is_stream, without_password
-from src.data.decode import RGB, Frames, open_video
+from src.data.decode import open_video
+from src.data.picture import RGB, Decoded, Frames, Picture, Pixels, Scaler, Size
 from src.data.scan import DECODER_ERRORS, open_stream, upright
 from src.errors import UnreadableVideoError
 from src.text import first_line
@@ -21,11 +22,16 @@ PORTION = 32  # fields of flow, or pictures of a folder, read at a time
 
 
 class TimedFrame(NamedTuple):
-    """seconds: from the first frame. pixels: H, W, C uint8. arrived: when it was decoded, on this machine's clock."""
+    """seconds: from the first frame. arrived: when it was decoded, on this machine's clock."""
 
     seconds: float
-    pixels: Frames
+    picture: Picture
     arrived: float
+
+    @property
+    def pixels(self) -> Frames:
+        """H, W, C uint8."""
+        return self.picture.pixels
 
 
 def duration(path: str) -> float | None:
@@ -52,11 +58,13 @@ def frames_in_order(source: str, modality: str = "rgb") -> Generator[TimedFrame,
     try:
         with _opened(source) as (container, stream):
             clock = Clock(float(stream.average_rate or 0))
-            rgb: RGB | None = None
+            size: Size | None = None  # of the first frame, as of all that follow
             for frame in container.decode(stream):
                 arrived = time.monotonic()
-                rgb = rgb or RGB(upright(frame))
-                yield TimedFrame(clock(frame.time), rgb(frame), arrived)
+                if size is None:
+                    size = upright(frame)
+                    rgb, scaler = RGB(size), Scaler(size)
+                yield TimedFrame(clock(frame.time), Decoded(frame, size, rgb, scaler), arrived)
                 number += 1
     except DECODER_ERRORS as error:
         end = f"it ends after {number} frames: " if number else ""
@@ -80,7 +88,7 @@ def _by_index(source: str, modality: str) -> Iterator[TimedFrame]:
         for start in range(0, len(reader), PORTION):
             indices = range(start, min(start + PORTION, len(reader)))
             for index, pixels in zip(indices, reader.frames(indices), strict=True):
-                yield TimedFrame(index / rate, pixels, time.monotonic())
+                yield TimedFrame(index / rate, Pixels(pixels), time.monotonic())
 
 
 @contextmanager

@@ -1,22 +1,22 @@
-"""From native frames to what the network takes: one cut, one resize, uint8 all the way.
+"""Which part of a frame the network sees: one cut, one resize, uint8 all the way (src/data/picture.py does them).
 
 Crops are chosen in a *virtual* frame, the size that the paper resizes every frame to, and mapped to native pixels.
-Decoding at native size, cutting there and resizing once gives the same picture as resize-then-crop-then-resize,
-with one interpolation instead of two and without touching pixels that the crop throws away.
+Cutting there and resizing once gives the same picture as resize-then-crop-then-resize, with one interpolation instead
+of two and without touching pixels that the crop throws away.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
+from src.batch import cut
 from src.config import ClipSpec
+from src.data.picture import Box, Frames, Size
 from src.errors import UserError
 
-Frames = npt.NDArray[np.uint8]  # T, H, W, C
 MAX_ENLARGEMENT = 8  # a crop that has to be blown up more than this shows nothing
 # In quarters of the free room: corners, centre; middles of the edges; half-way from the corners to the centre.
 POSITIONS = (
@@ -36,7 +36,7 @@ class Crop(NamedTuple):
     flip: bool = False
 
 
-def virtual_size(native: tuple[int, int], clip: ClipSpec) -> tuple[int, int]:
+def virtual_size(native: Size, clip: ClipSpec) -> Size:
     """(width, height) that frames of `native` size would be resized to before cropping.
 
     `clip.frame_size` as it is, or, with `clip.keep_aspect`, the native shape with a short side of its height.
@@ -48,7 +48,7 @@ def virtual_size(native: tuple[int, int], clip: ClipSpec) -> tuple[int, int]:
     return width, height
 
 
-def check_size(path: str, native: tuple[int, int], clip: ClipSpec) -> None:
+def check_size(path: str, native: Size, clip: ClipSpec) -> None:
     """Raise UserError where the crop would be blown up beyond recognition."""
     if min(native) * MAX_ENLARGEMENT < clip.crop:
         raise UserError(
@@ -57,7 +57,7 @@ def check_size(path: str, native: tuple[int, int], clip: ClipSpec) -> None:
         )
 
 
-def crop_sizes(size: tuple[int, int], crop: int, scales: tuple[float, ...]) -> list[tuple[int, int]]:
+def crop_sizes(size: Size, crop: int, scales: tuple[float, ...]) -> list[tuple[int, int]]:
     """All (width, height) that training crops may have: scales of the short side, at most one scale apart.
 
     A size within 2 pixels of `crop` is `crop`, so that it is cut without resizing wherever that is possible.
@@ -68,7 +68,7 @@ def crop_sizes(size: tuple[int, int], crop: int, scales: tuple[float, ...]) -> l
 
 
 def multi_scale_crop(
-    size: tuple[int, int],
+    size: Size,
     crop: int,
     rng: np.random.Generator,
     scales: tuple[float, ...],
@@ -85,12 +85,12 @@ def multi_scale_crop(
     return Crop((size[0] - width) * x // 4, (size[1] - height) * y // 4, width, height, mirrored)
 
 
-def centre_crop(size: tuple[int, int], crop: int) -> Crop:
+def centre_crop(size: Size, crop: int) -> Crop:
     """The crop x crop window in the middle."""
     return Crop((size[0] - crop) // 2, (size[1] - crop) // 2, crop, crop)
 
 
-def crops_for_testing(size: tuple[int, int], crop: int, number: int) -> list[Crop]:
+def crops_for_testing(size: Size, crop: int, number: int) -> list[Crop]:
     """Crops for testing: 1 the centre; 3 along the longer side; 10 corners and centre, and their mirror images."""
     room_x, room_y = size[0] - crop, size[1] - crop
     centre = centre_crop(size, crop)
@@ -116,8 +116,8 @@ def mirrored_views(first: int, number: int, crops: int) -> Tensor:
     return torch.tensor([flips[view % len(flips)] for view in range(first, first + number)])
 
 
-def native_window(window: Crop, size: tuple[int, int], native: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a virtual frame's window in native pixels: never empty, never outside."""
+def native_window(window: Crop, size: Size, native: Size) -> Box:
+    """A virtual frame's window in native pixels: never empty, never outside."""
 
     def edges(start: int, length: int, virtual: int, real: int) -> tuple[int, int]:
         first = min(real - 1, round(start * real / virtual))
@@ -125,26 +125,36 @@ def native_window(window: Crop, size: tuple[int, int], native: tuple[int, int]) 
 
     left, right = edges(window.left, window.width, size[0], native[0])
     top, bottom = edges(window.top, window.height, size[1], native[1])
-    return left, top, right, bottom
+    return Box(left, top, right, bottom)
 
 
-def cut(frames: Frames, window: Crop, size: tuple[int, int], crop: int, flow: bool = False) -> Tensor:
-    """Cut a window of the virtual frame of `size` out of native frames and bring it to crop x crop.
+class Cutting(NamedTuple):
+    """How one or several crops come out of native frames: one box around all of them, resized once, and cut up.
 
-    Args:
-        frames: T, H, W, C uint8 at native size.
-        flow: channel 0 is horizontal motion, 127.5 = none: mirroring also turns it round.
-
-    Returns:
-        C, T, crop, crop uint8.
+    Several crops are of the size that the network takes; a single one may have another, and is resized to it.
     """
-    native = frames.shape[2], frames.shape[1]
-    left, top, right, bottom = native_window(window, size, native)
-    clip = torch.from_numpy(frames[:, top:bottom, left:right]).permute(0, 3, 1, 2)  # T,H,W,C → T,C,H,W (a view)
-    if clip.shape[-2:] != (crop, crop):
-        clip = functional.resize(clip, [crop, crop], antialias=True)
-    if window.flip:
-        clip = clip.flip(-1)
-        if flow:
-            clip[:, 0] = 255 - clip[:, 0]  # flip has copied
-    return clip.transpose(0, 1).contiguous()  # T,C,H,W → C,T,H,W
+
+    box: Box  # in native pixels
+    size: Size  # what it is brought to
+    crops: Tensor  # V, 5: places in that, as src/batch.py has them, of the one clip
+
+    @property
+    def is_whole(self) -> bool:
+        """There is one crop, and it is all of the resized box as it is."""
+        return self.crops.tolist() == [[0, 0, 0, self.size[0], 0]]
+
+    def views(self, frames: Frames) -> Tensor:
+        """The crops V, C, T, H, W uint8 of the resized box C, T, H, W."""
+        return cut(torch.from_numpy(frames)[None], self.crops)
+
+
+def cutting(crops: Sequence[Crop], native: Size, clip: ClipSpec) -> Cutting:
+    """How to cut crops of the virtual frame out of frames of `native` size (width, height)."""
+    left, top = min(crop.left for crop in crops), min(crop.top for crop in crops)
+    width = max(crop.left + crop.width for crop in crops) - left
+    height = max(crop.top + crop.height for crop in crops) - top
+    box = native_window(Crop(left, top, width, height), virtual_size(native, clip), native)
+    if len(crops) == 1:
+        return Cutting(box, (clip.crop, clip.crop), torch.tensor([[0, 0, 0, clip.crop, crops[0].flip]]))
+    rows = [(0, crop.left - left, crop.top - top, clip.crop, crop.flip) for crop in crops]
+    return Cutting(box, (width, height), torch.tensor(rows))

@@ -196,8 +196,7 @@ class Filler:
         for item in self.data.test_views().video(video):
             if item.error is not None:
                 raise item.error
-            assert item.clip is not None
-            yield item.clip
+            yield item.views
 
     def _compute(self, portions: Iterator[Tensor], filled: Filled) -> tuple[Maps, int]:
         """Features of the views V, C, T, H, W (uint8) that come in portions, and how many there were."""
@@ -275,8 +274,7 @@ class Decoding(Dataset[dict[str, Any]]):
         for item in self._items(task):
             if item.error is not None:
                 return {"error": [item.error], "long": []}
-            assert item.clip is not None
-            parts.append(item.clip)
+            parts.append(item.views)
             if len(parts) > PORTIONS:
                 return {"error": [], "long": [True]}
         return {"clip": torch.cat(parts), "error": [], "long": []}

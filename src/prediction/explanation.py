@@ -72,7 +72,7 @@ def most_telling(network: Network, path: str, label: int) -> Shown:
     with source.open(video) as reader:
         crop = centre_crop(virtual_size(reader.size, network.clip), network.clip.crop)
         for indices in sampling.testing_clips(len(reader), reader.fps, network.clip):
-            clip = source.views(reader, indices, [crop])[0]
+            (clip,) = source.views(reader, indices, [crop])
             with torch.inference_mode():
                 score = float(network.recognizer(clip[None].to(network.device))[0, label])
             if best is None or score > best[0]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from src.batch import views_of
 from src.build.data import clip_count
 from src.data.annotations import Video
 from src.data.dataset import Item, Source, TestViews
@@ -73,7 +74,7 @@ def ask(network: Network, paths: Sequence[str], progress: Progress = lambda done
             done.add(index)
         if len(batch["label"]):
             began = time.perf_counter()
-            logits = logits_of(network, batch["clip"], batch.get("mirrored"))  # N V K
+            logits = logits_of(network, views_of(batch), batch.get("mirrored"))  # N V K
             answers.network_s += time.perf_counter() - began
             for index, views in zip(batch["video_id"].tolist(), logits, strict=True):
                 answers.scores[index] += views.sum(0)

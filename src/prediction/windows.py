@@ -62,17 +62,14 @@ def windows(name: str, frames: Iterable[TimedFrame], clip: ClipSpec, step: int, 
     """
     held: deque[tuple[float, Tensor]] = deque(maxlen=span(clip))
     arrived, given = 0.0, True
-    places: list[transforms.Crop] = []
-    size = (0, 0)
-    for number, (seconds, pixels, arrived) in enumerate(frames, 1):
-        if not places:
-            native = pixels.shape[1], pixels.shape[0]
-            transforms.check_size(name, native, clip)
-            size = transforms.virtual_size(native, clip)
-            places = transforms.crops_for_testing(size, clip.crop, crops)
-        flow = pixels.shape[-1] == 2
-        cuts = [transforms.cut(pixels[None], place, size, clip.crop, flow) for place in places]
-        held.append((seconds, torch.stack(cuts)))  # V C 1 H W
+    cutting: transforms.Cutting | None = None
+    for number, (seconds, picture, arrived) in enumerate(frames, 1):
+        if cutting is None:
+            transforms.check_size(name, picture.size, clip)
+            size = transforms.virtual_size(picture.size, clip)
+            cutting = transforms.cutting(transforms.crops_for_testing(size, clip.crop, crops), picture.size, clip)
+        views = cutting.views(picture.cut(cutting.box, cutting.size))
+        held.append((seconds, views))  # V C 1 H W
         given = number >= span(clip) and (number - span(clip)) % step == 0
         if given:
             yield _window(held, clip, arrived)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics.classification import MulticlassAccuracy
 
-from src.batch import IGNORE, Batch
+from src.batch import IGNORE, Batch, views_of
 from src.data.annotations import Video
 from src.data.mirrored import Mirror, seen_directly
 from src.errors import UserError
@@ -106,7 +106,7 @@ class Recognition(LightningModule):
         if "maps" in batch:
             kept = batch["maps"]
             return [one.flatten(0, 1) for one in kept], (kept[0].shape[0], kept[0].shape[1])  # N V … → NV …
-        clip = batch["clip"]
+        clip = views_of(batch)
         return self.recognizer.trunk(clip.flatten(0, 1)), (clip.shape[0], clip.shape[1])  # N V C T H W → NV C T H W
 
     def logits(self, batch: Batch) -> Tensor:

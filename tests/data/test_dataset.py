@@ -3,13 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from src.batch import IGNORE
+from src.batch import IGNORE, views_of
 from src.config import ClipSpec
-from src.data import sampling, transforms
+from src.data import picture, sampling, transforms
 from src.data.annotations import Video
 from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
+from src.data.picture import Box
 from src.errors import UnreadableVideoError, UserError
 from torchvision.io import write_jpeg
 
@@ -79,20 +80,35 @@ def test_stream_gives_every_view_of_every_video_once(lists, crops):
     stream = list(TestViews(lists.train, Source(SPEC), crops=crops, view_batch=4))
     views = {i: [] for i in range(len(lists.train))}
     for batch in stream:
-        n, v = batch["clip"].shape[:2]
+        n, v = views_of(batch).shape[:2]
         assert v <= 4 and n * v <= 4
-        for row, index, label in zip(batch["clip"], batch["video_id"].tolist(), batch["label"].tolist(), strict=True):
+        for row, index, label in zip(views_of(batch), batch["video_id"].tolist(), batch["label"].tolist(), strict=True):
             assert label == lists.train[index].label
             views[index] += list(row)
     for index, video in enumerate(lists.train):
         with open_video(video.path, "pyav") as reader:
             windows = transforms.crops_for_testing((64, 48), 32, crops)
-            expected = [
-                transforms.cut(reader.frames(clip.tolist()), window, (64, 48), 32)
-                for clip in sampling.consecutive_clips(len(reader), 8, 1)
-                for window in windows
-            ]
+            size = (32, 32) if crops == 1 else (64, 48 if crops == 10 else 32)
+            left, top = ((64 - size[0]) // 2, (48 - size[1]) // 2)
+            expected = []
+            for clip in sampling.consecutive_clips(len(reader), 8, 1):
+                box = Box(left, top, left + size[0], top + size[1])
+                frames = torch.from_numpy(reader.cut(clip.tolist(), box, size))
+                for window in windows:
+                    rows = slice(window.top - top, window.top - top + 32)
+                    columns = slice(window.left - left, window.left - left + 32)
+                    view = frames[..., rows, columns]
+                    expected.append(view.flip(-1) if window.flip else view)
         assert torch.equal(torch.stack(views[index]), torch.stack(expected))
+
+
+def test_crops_of_a_clip_travel_as_the_frames_that_they_are_parts_of(lists):
+    for batch in TestViews(lists.train[-1:], Source(SPEC), crops=10, view_batch=16):
+        clips, views = len(batch["clip"][0]), batch["crops"].shape[1]
+        assert batch["clip"].shape[2:] == (3, 8, 48, 64) and clips == -(-views // 10) < views
+        assert views_of(batch).shape == (1, views, 3, 8, 32, 32)
+    (batch,) = TestViews(lists.train[-1:], Source(SPEC), clips=1, view_batch=16)
+    assert "crops" not in batch and views_of(batch) is batch["clip"]
 
 
 def test_ranks_and_workers_share_the_test_videos(lists):
@@ -141,9 +157,12 @@ def test_a_batch_without_a_readable_video(lists, broken):
 
 
 def test_small_portions_give_the_same_clip(lists, monkeypatch):
-    whole = clips(lists)[0, 1].clip
-    monkeypatch.setattr("src.data.dataset.CHUNK", 3 * 64 * 48 * 3)
-    assert torch.equal(clips(lists)[0, 1].clip, whole)
+    with open_video(lists.train[3].path) as reader:
+        read, box = reader.frames, Box(3, 5, 50, 40)
+        whole = picture.resized_in_portions(read, range(8), box, (32, 32))
+        monkeypatch.setattr(picture, "CHUNK", 3 * 64 * 48 * 3)
+        assert np.array_equal(picture.resized_in_portions(read, range(8), box, (32, 32)), whole)
+        assert np.array_equal(picture.resized(read(range(8)), box, (32, 32)), whole)
 
 
 def test_too_small_to_crop_names_the_file(lists):
@@ -198,24 +217,24 @@ def test_segments_and_frame_rates_reach_the_pixels(lists):
     video = lists.train[0]
     with open_video(video.path) as reader:
         frames, rate = len(reader), reader.fps
-        whole = reader.frames(range(frames))
     for spec in (replace(SPEC, sampling="segments"), replace(SPEC, fps=rate / 1.5)):
         source = Source(spec)
         indices = sampling.validation_clip(frames, rate, spec)
         assert len(set(np.diff(indices).tolist())) > 1  # no clip of one stride
-        expected = source_pixels(whole[indices], source)
+        expected = source_pixels(video, indices, source)
         assert torch.equal(Clips([video], source, False, 0, False, (1,))[0, 0].clip[0], expected)
         (views,) = TestViews([video], source, clips=1)
         (tested,) = sampling.testing_clips(frames, rate, spec, 1)
-        assert torch.equal(views["clip"][0, 0], source_pixels(whole[tested], source))
+        assert torch.equal(views["clip"][0, 0], source_pixels(video, tested, source))
         drawn = [Clips([video], source, True, 0, False, (1,))[epoch, 0].clip for epoch in range(4)]
         assert not all(torch.equal(drawn[0], other) for other in drawn[1:])
 
 
-def source_pixels(frames, source):
-    native = frames.shape[2], frames.shape[1]
-    size = transforms.virtual_size(native, source.clip)
-    return transforms.cut(frames, transforms.centre_crop(size, source.clip.crop), size, source.clip.crop)
+def source_pixels(video, indices, source):
+    with open_video(video.path, in_order=True) as reader:
+        size = transforms.virtual_size(reader.size, source.clip)
+        cutting = transforms.cutting([transforms.centre_crop(size, source.clip.crop)], reader.size, source.clip)
+        return torch.from_numpy(reader.cut(indices.tolist(), cutting.box, cutting.size))
 
 
 def test_a_target_rate_is_refused_where_pictures_do_not_say_theirs(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from src.data import inventory
-from src.data.decode import open_video
+from src.data.decode import DECODERS, open_video
 from src.data.survey import BAD_FILES, find_videos, take_stock
 
 from tests.data.test_decode import largest_difference
@@ -68,11 +68,12 @@ def check(sources, number, root):
 def check_readers_agree(path, entry):
     """Whatever is not bad gives the same frames by both readers, as the inventory says they are to be read."""
     wanted = sorted({0, entry.frames // 3, entry.frames // 2, entry.frames - 1})
-    chosen = "pyav" if entry.in_order else "decord"
-    with open_video(path, chosen, entry.frames) as fast, open_video(path, "pyav", entry.frames) as reference:
-        for index in wanted:
-            difference = largest_difference(fast.frames([index]), reference.frames([index]))
-            assert difference <= 2, (path, index, entry)
+    with open_video(path, frames=entry.frames, in_order=True) as reader:
+        reference = reader.frames(wanted)
+    for decoder in DECODERS:
+        with open_video(path, decoder, entry.frames, in_order=entry.in_order) as reader:
+            for index, expected in zip(wanted, reference, strict=True):
+                assert largest_difference(reader.frames([index])[0], expected) <= 2, (path, index, decoder, entry)
 
 
 def test_damaged_generated_clips(tmp_path, codecs):

@@ -58,7 +58,7 @@ def test_h264_without_reordering_in_any_container(tmp_path, ending):
     """AVI holds times of decoding only: decord looks for a frame at the wrong one."""
     path = write_video(tmp_path / f"plain.{ending}", FRAMES, g="12", bf="0", sc_threshold="0")
     assert_read_as_decoded(path)
-    with open_video(str(path)) as reader:
+    with open_video(str(path), "decord") as reader:
         assert isinstance(reader, DecordReader) == (ending != "avi")
 
 

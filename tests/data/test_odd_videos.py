@@ -174,7 +174,7 @@ def test_only_files_that_are_clean_to_seek_in_go_through_decord(odd):
         assert (entry.frames, entry.bad) == (count, None), name
         if name != "altref.webm":  # whether it has hidden pictures is the encoder's choice
             assert entry.in_order == (name not in SEEKING), name
-    with open_video(str(odd["plain.mp4"][0])) as reader:
+    with open_video(str(odd["plain.mp4"][0]), "decord") as reader:
         reader.frames([40])
         assert isinstance(reader, DecordReader) and not reader.gave_up
 

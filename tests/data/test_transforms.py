@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 from src.config import ClipSpec
+from src.data.picture import resized
 from src.data.transforms import (
     Crop,
     centre_crop,
     check_size,
     crop_sizes,
     crops_for_testing,
-    cut,
+    cutting,
     multi_scale_crop,
     native_window,
     virtual_size,
@@ -82,6 +83,14 @@ def test_crops_for_testing():
         crops_for_testing((340, 256), 224, 5)
 
 
+def cut(frames, window, size, crop):
+    """One crop of frames (T, H, W, C), C, T, H, W."""
+    clip = ClipSpec(8, 1, crop, size, False)
+    found = cutting([window], (frames.shape[2], frames.shape[1]), clip)
+    (view,) = found.views(resized(frames, found.box, found.size))
+    return view
+
+
 def test_cut_at_native_size_is_a_plain_slice():
     frames = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
     clip = cut(frames, Crop(4, 2, 16, 16), (30, 20), 16)
@@ -93,8 +102,8 @@ def test_cut_at_native_size_is_a_plain_slice():
 
 def test_mirrored_flow_runs_the_other_way():
     frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 2), dtype=np.uint8)
-    plain = cut(frames, Crop(0, 0, 16, 16), (16, 16), 16, flow=True)
-    mirrored = cut(frames, Crop(0, 0, 16, 16, True), (16, 16), 16, flow=True)
+    plain = cut(frames, Crop(0, 0, 16, 16), (16, 16), 16)
+    mirrored = cut(frames, Crop(0, 0, 16, 16, True), (16, 16), 16)
     assert torch.equal(mirrored[0], 255 - plain[0].flip(-1)) and torch.equal(mirrored[1], plain[1].flip(-1))
 
 
@@ -104,6 +113,27 @@ def test_cut_is_near_resize_then_crop():
     clip = cut(frames, Crop(58, 16, 224, 224), (340, 256), 224)[:, 0].float()
     x, y = (torch.arange(224) + 58.5) * 320 / 340 - 0.5, (torch.arange(224) + 16.5) * 240 / 256 - 0.5
     assert (clip - (x[None] + y[:, None]) * 255 / 560).abs().max() < 2.0
+
+
+@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("number", [3, 10])
+def test_several_crops_share_frames_that_are_resized_once(number, flow):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 2 if flow else 3), dtype=np.uint8)
+    clip = ClipSpec(8, 1, 64, (128, 96), False)
+    crops = crops_for_testing((128, 96), 64, number)
+    found = cutting(crops, (64, 48), clip)
+    top, bottom = (0, 96) if number == 10 else (16, 80)  # three crops are as high as one
+    assert found.box == (0, top // 2, 64, bottom // 2) and found.size == (128, bottom - top)
+    whole = resized(frames, found.box, found.size)
+    views = found.views(whole)
+    assert views.shape == (number, 2 if flow else 3, 2, 64, 64) and not found.is_whole
+    for crop, view in zip(crops, views, strict=True):
+        want = whole[..., crop.top - top : crop.top - top + 64, crop.left : crop.left + 64]
+        if crop.flip:
+            want = want[..., ::-1].copy()
+            if flow:
+                want[0] = 255 - want[0]
+        assert np.array_equal(view, want), crop
 
 
 def test_too_small_to_crop():

@@ -15,6 +15,7 @@ from src import predict
 from src.config import ClipSpec
 from src.data.annotations import Video
 from src.data.dataset import Source, TestViews
+from src.data.picture import Pixels
 from src.data.stream import Clock, TimedFrame, frames_in_order
 from src.errors import UnreadableVideoError, UserError
 from src.prediction.labelled import label_at
@@ -32,7 +33,7 @@ Capture = pytest.CaptureFixture[str]
 def numbered(count: int | None, rate: float = 10) -> Iterator[TimedFrame]:
     """Frames whose pixels are their number."""
     for i in itertools.count() if count is None else range(count):
-        yield TimedFrame(i / rate, np.full((16, 24, 3), i % 256, np.uint8), float(i))
+        yield TimedFrame(i / rate, Pixels(np.full((16, 24, 3), i % 256, np.uint8)), float(i))
 
 
 def frames_of(window: Window) -> list[int]:
@@ -62,7 +63,7 @@ def test_windows_have_times() -> None:
 def test_no_frames_give_no_window_and_small_ones_are_refused() -> None:
     assert not list(windows("v", numbered(0), SPEC, 1))
     with pytest.raises(UserError, match="too small"):
-        list(windows("v", [TimedFrame(0, np.zeros((1, 8, 3), np.uint8), 0)], SPEC, 1))
+        list(windows("v", [TimedFrame(0, Pixels(np.zeros((1, 8, 3), np.uint8)), 0)], SPEC, 1))
 
 
 def test_windows_without_overlap_are_the_views_of_the_test(tmp_path: Path) -> None:
@@ -70,9 +71,8 @@ def test_windows_without_overlap_are_the_views_of_the_test(tmp_path: Path) -> No
     path = str(write_video(tmp_path / "v.mp4", 24, g="8", bf="0"))
     views = TestViews([], Source(clip, "rgb", "pyav"), crops=3, view_batch=9)
     (item,) = views.video(Video(path, 0, "g", "v"))
-    assert item.clip is not None
     cut = list(windows(path, frames_in_order(path), clip, 8, crops=3))
-    assert torch.equal(torch.cat([window.clip for window in cut]), item.clip)  # V C T H W
+    assert torch.equal(torch.cat([window.clip for window in cut]), item.views)  # V C T H W
 
 
 def test_a_stream_without_an_end_is_read_no_further_than_asked() -> None:
