@@ -14,7 +14,7 @@ import pytest
 import torch
 from src.config import ROOT, ClipSpec
 from src.data import transforms
-from src.data.picture import resized
+from src.data.pixels import resized
 from src.prediction import many
 
 from tests.conftest import write_video

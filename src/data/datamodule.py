@@ -12,7 +12,7 @@ from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
 from src.data.handover import Packing, packed
 from src.data.loader import Loader, worker_options
 from src.data.mirrored import NEVER, Mirror, check_mirrored_views
-from src.data.picture import Frames
+from src.data.pixels import Frames
 from src.errors import UserError
 
 

@@ -21,7 +21,8 @@ from av.video.frame import VideoFrame
 from src.data.container import truncation
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
-from src.data.picture import RGB, Box, Frames, Scaler, Size
+from src.data.picture import RGB, Scaler
+from src.data.pixels import Box, Frames, Size
 from src.data.scan import DECODER_ERRORS, Keyframes, Progress, Scan, decoded, decoded_from, scan
 from src.errors import ShortageError, UnreadableVideoError, UserError, is_shortage
 from src.text import first_line

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from src.data.frame_folder import FrameFolder
-from src.data.picture import Box, Size, resized_in_portions
+from src.data.pixels import Box, Size, resized_in_portions
 from src.errors import UnreadableVideoError, UserError
 from src.files import leaves, safe_name, safe_path
 from src.text import first_line, printable

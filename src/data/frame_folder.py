@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from src.data.picture import Box, Frames, Size, resized_in_portions
+from src.data.pixels import Box, Frames, Size, resized_in_portions
 from src.errors import UnreadableVideoError, UserError
 
 STEMS = {  # what stands before the number

@@ -1,39 +1,26 @@
 """A box of a frame at the size that the network takes: cut, resized with antialiasing and made RGB in one pass.
 
 Frames of video files are cut on the decoder's own planes, so that FFmpeg's scaler touches the pixels of the box alone
-and converts colours at the small size. Arrays (pictures of a folder, flow) are cut and resized by torchvision. Both
-filters are the triangle, widened where a picture shrinks; both keep uint8.
+and converts colours at the small size. Arrays (pictures of a folder, flow) are cut and resized by src/data/pixels.py.
+Both filters are the triangle, widened where a picture shrinks; both keep uint8.
 """
 
 import re
-from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import av
 import av.filter
 import numpy as np
-import numpy.typing as npt
 from av.video.format import names
 from av.video.reformatter import VideoReformatter
 
 from src.data.orientation import Orientation, orientation
+from src.data.pixels import Box, Frames, Size
 
-Frames = npt.NDArray[np.uint8]  # T, H, W, C, or one picture
-Size = tuple[int, int]  # width, height
-CHUNK = 2**26  # bytes of whole frames held at once
 PLANES = (2, 0, 1)  # where FFmpeg's planar RGB, which is in the order G, B, R, has R, G and B
 DEEP = re.compile(r"(.+?)(9|10|12|14|16)[lb]e")  # names of pixel formats
 TICK = Fraction(1, 25)  # filters want to be told of some time base
-
-
-class Box(NamedTuple):
-    """A window of an upright frame, in its own pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 class RGB:
@@ -124,45 +111,6 @@ def _rows(plane: Any, width: int, height: int) -> Frames:
     return rows[:, :width]
 
 
-def resized(frames: Frames, box: Box, size: Size) -> Frames:
-    """A box of whole frames T, H, W, C at another size: C, T, H, W uint8."""
-    import torch  # slow, and src.prepare answers without it
-    from torchvision.transforms.v2 import functional
-
-    clip = torch.from_numpy(frames[:, box.top : box.bottom, box.left : box.right]).permute(0, 3, 1, 2)  # → T,C,H,W
-    if clip.shape[-2:] != (size[1], size[0]):
-        clip = functional.resize(clip, [size[1], size[0]], antialias=True)
-    array: Frames = clip.transpose(0, 1).contiguous().numpy()  # T,C,H,W → C,T,H,W
-    return array
-
-
-def resized_in_portions(
-    read: Callable[[Sequence[int]], Frames], indices: Sequence[int], box: Box, size: Size
-) -> Frames:
-    """`resized` for the frames that `read` gives, few of which are held at once."""
-    parts = []
-    start, portion = 0, 1  # the first frame tells how large they are
-    while start < len(indices):
-        frames = read(indices[start : start + portion])
-        parts.append(resized(frames, box, size))
-        start += portion
-        portion = max(1, CHUNK // frames[0].nbytes)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)  # C, t, H, W → C, T, H, W
-
-
-class Picture(Protocol):
-    """One frame of a stream, which is converted when it is asked for."""
-
-    size: Size
-
-    @property
-    def pixels(self) -> Frames:
-        """The whole frame H, W, C uint8."""
-
-    def cut(self, box: Box, size: Size) -> Frames:
-        """A box of it at another size: C, 1, H, W uint8."""
-
-
 class Decoded:
     """A decoded frame as a `Picture`."""
 
@@ -178,14 +126,3 @@ class Decoded:
         out = np.empty((3, 1, size[1], size[0]), np.uint8)
         self._scaler(self._frame, box, out[:, 0])
         return out
-
-
-class Pixels:
-    """An array H, W, C uint8 as a `Picture`."""
-
-    def __init__(self, pixels: Frames) -> None:
-        self.pixels = pixels
-        self.size = (pixels.shape[1], pixels.shape[0])
-
-    def cut(self, box: Box, size: Size) -> Frames:
-        return resized(self.pixels[None], box, size)

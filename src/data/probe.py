@@ -9,7 +9,8 @@ import numpy as np
 
 from src.data.decode import DecordReader, examine, open_video
 from src.data.inventory import Entry
-from src.data.picture import RGB, Frames
+from src.data.picture import RGB
+from src.data.pixels import Frames
 from src.data.scan import Progress, Scan, decoded, judge
 from src.errors import ShortageError, UnreadableVideoError, is_shortage
 from src.files import sha256

@@ -10,7 +10,8 @@ import av
 
 from src.data.address import ADDRESS, is_stream, without_password
 from src.data.decode import open_video
-from src.data.picture import RGB, Decoded, Frames, Picture, Pixels, Scaler, Size
+from src.data.picture import RGB, Decoded, Scaler
+from src.data.pixels import Frames, Picture, Pixels, Size
 from src.data.scan import DECODER_ERRORS, open_stream, upright
 from src.errors import UnreadableVideoError
 from src.text import first_line

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.batch import cut
 from src.config import ClipSpec
-from src.data.picture import Box, Frames, Size
+from src.data.pixels import Box, Frames, Size
 from src.errors import UserError
 
 MAX_ENLARGEMENT = 8  # a crop that has to be blown up more than this shows nothing

@@ -5,12 +5,12 @@ import pytest
 import torch
 from src.batch import IGNORE, views_of
 from src.config import ClipSpec
-from src.data import picture, sampling, transforms
+from src.data import pixels, sampling, transforms
 from src.data.annotations import Video
 from src.data.dataset import Clips, ClipSampler, Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
-from src.data.picture import Box
+from src.data.pixels import Box
 from src.errors import UnreadableVideoError, UserError
 from torchvision.io import write_jpeg
 
@@ -159,10 +159,10 @@ def test_a_batch_without_a_readable_video(lists, broken):
 def test_small_portions_give_the_same_clip(lists, monkeypatch):
     with open_video(lists.train[3].path) as reader:
         read, box = reader.frames, Box(3, 5, 50, 40)
-        whole = picture.resized_in_portions(read, range(8), box, (32, 32))
-        monkeypatch.setattr(picture, "CHUNK", 3 * 64 * 48 * 3)
-        assert np.array_equal(picture.resized_in_portions(read, range(8), box, (32, 32)), whole)
-        assert np.array_equal(picture.resized(read(range(8)), box, (32, 32)), whole)
+        whole = pixels.resized_in_portions(read, range(8), box, (32, 32))
+        monkeypatch.setattr(pixels, "CHUNK", 3 * 64 * 48 * 3)
+        assert np.array_equal(pixels.resized_in_portions(read, range(8), box, (32, 32)), whole)
+        assert np.array_equal(pixels.resized(read(range(8)), box, (32, 32)), whole)
 
 
 def test_too_small_to_crop_names_the_file(lists):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from src.config import ClipSpec
 from src.data.decode import DecordReader, open_video
-from src.data.picture import Box, Decoded, Pixels, Scaler, eight_bits, resized
+from src.data.picture import Decoded, Scaler, eight_bits
+from src.data.pixels import Box, Pixels, resized
 from src.data.stream import frames_in_order
 from src.data.transforms import crops_for_testing, cutting
 

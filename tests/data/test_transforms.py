@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from src.config import ClipSpec
-from src.data.picture import resized
+from src.data.pixels import resized
 from src.data.transforms import (
     Crop,
     centre_crop,

@@ -15,7 +15,7 @@ from src import predict
 from src.config import ClipSpec
 from src.data.annotations import Video
 from src.data.dataset import Source, TestViews
-from src.data.picture import Pixels
+from src.data.pixels import Pixels
 from src.data.stream import Clock, TimedFrame, frames_in_order
 from src.errors import UnreadableVideoError, UserError
 from src.prediction.labelled import label_at
