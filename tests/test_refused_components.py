@@ -11,7 +11,8 @@ from src.build.compose import compose
 from src.build.network import measure_network, skeleton
 from src.command_line.hydra import composed
 from src.errors import UsageError, UserError
-from src.training.loop import check_recipe, make_trainer, refusals_named
+from src.training.loop import make_trainer, refusals_named
+from src.training.recipe import check_recipe
 
 from tests.tiny import options, tiny
 

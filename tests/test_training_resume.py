@@ -9,15 +9,21 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from src.config import ROOT
+from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.runs.records import Best
+from src.training import averaging, checkpoints, loop
 
 from tests.conftest import write_video
-from tests.training_runs import assert_same, cut, cut_before_the_test, own_videos, train
+from tests.training_runs import assert_same, composed, cut, cut_before_the_test, own_videos, train
 
-POOLINGS = ("average", "bert")
-SIZES = ("recipe.batch_size=3", "test.view_batch=3")
+# A plateau that is reached at once, so that the schedule's state has to survive as well.
+PLATEAU = ("schedule.scheduler.patience=0", "optim.optimizer.lr=3e-3", "recipe.batch_size=3", "test.view_batch=3")
+# All that a recipe may add, with as many steps an epoch as the others have.
+EVERYTHING = ("recipe=finetune", "recipe.batch_size=4", "recipe.accumulate=2", "recipe.warmup=0.7", "test.view_batch=3")
+KINDS = {"average": PLATEAU, "bert": PLATEAU, "finetune": EVERYTHING}
 CUTS = [(1, None), (2, None), (0, 1), (1, 1), (2, 2)]  # epoch, step
 
 
@@ -32,27 +38,29 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
-    """One run of each head, without workers."""
+    """One run of each kind, without workers."""
     base = tmp_path_factory.mktemp("undisturbed")
-    return {head: train(overrides(videos, head), base / head)[0] for head in POOLINGS}
+    return {kind: train(overrides(videos, kind), base / kind)[0] for kind in KINDS}
 
 
-def overrides(videos: Path, head: str) -> list[str]:
-    # A plateau that is reached at once, so that the schedule's state has to survive as well.
-    return [*own_videos(videos, head), "schedule.scheduler.patience=0", "optim.optimizer.lr=3e-3", *SIZES]
+def overrides(videos: Path, kind: str) -> list[str]:
+    return [*own_videos(videos, "average" if kind == "average" else "bert"), *KINDS[kind]]
 
 
-QUICK = [("bert", 1, None), ("bert", 2, None), ("bert", 0, (2, None)), ("bert", 1, (1, 1))]
-MATRIX = list(itertools.product(POOLINGS, (0, 1, 2), (None, *CUTS)))
+QUICK = [
+    *(("bert", 1, None), ("bert", 2, None), ("bert", 0, (2, None)), ("bert", 1, (1, 1))),
+    *(("finetune", 2, None), ("finetune", 0, (1, None)), ("finetune", 0, (2, 1))),
+]
+MATRIX = list(itertools.product(KINDS, (0, 1, 2), (None, *CUTS)))
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    "head, workers, where",
+    "kind, workers, where",
     [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in MATRIX if case not in QUICK)],
 )
 def test_workers_and_cuts_change_nothing(
-    head: str,
+    kind: str,
     workers: int,
     where: tuple[int, int | None] | None,
     videos: Path,
@@ -60,13 +68,13 @@ def test_workers_and_cuts_change_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = [*overrides(videos, head), f"data.workers={workers}"]
+    words = [*overrides(videos, kind), f"data.workers={workers}"]
     if where is not None:
         with cut(monkeypatch, *where):
             train(words, tmp_path / "run")
     folder, results = train(words, tmp_path / "run")
-    assert_same(folder, undisturbed[head])
-    expected = undisturbed[head].read_results()
+    assert_same(folder, undisturbed[kind])
+    expected = undisturbed[kind].read_results()
     assert expected is not None
     assert (results.metrics, results.best, results.epochs) == (expected.metrics, expected.best, 3)
 
@@ -132,15 +140,15 @@ def command(words: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("head", POOLINGS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("devices", [1, 2])
-def test_killed_processes_and_ranks_change_nothing(head: str, devices: int, videos: Path, tmp_path: Path) -> None:
+def test_killed_processes_and_ranks_change_nothing(kind: str, devices: int, videos: Path, tmp_path: Path) -> None:
     """The command as a user types it: kill -9 after each epoch and in the middle of one, and the same again."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ranks = [f"trainer.devices={devices}", *(["trainer.strategy=ddp"] if devices > 1 else [])]
     runs = []
     for workers in (0, 1, 2):
-        words = [*overrides(videos, head), *ranks, f"data.workers={workers}"]
+        words = [*overrides(videos, kind), *ranks, f"data.workers={workers}"]
         calm, cut_off = RunFolder(tmp_path / f"calm{workers}"), RunFolder(tmp_path / f"cut{workers}")
         assert subprocess.run(command(words, calm.path), env=environment).returncode == 0
         for lines in (1, 2):  # of epochs that have ended
@@ -158,3 +166,31 @@ def test_killed_processes_and_ranks_change_nothing(head: str, devices: int, vide
         runs += [calm, cut_off]
     for run in runs[1:]:
         assert_same(run, runs[0])
+
+
+def test_averaged_weights_are_what_is_validated_tested_and_used(
+    videos: Path, undisturbed: dict[str, RunFolder]
+) -> None:
+    folder = undisturbed["finetune"]
+    best, last = (torch.load(path, weights_only=True) for path in (folder.best, folder.last))
+    assert last[averaging.KEY]["updates"] == 3 * 2 and last[averaging.KEY]["decay"] == 0.999
+    trained = last[averaging.KEY]["weights"]
+    assert any(not torch.equal(trained[name], last["state_dict"][f"recognizer.{name}"]) for name in trained)
+    cfg = composed(tuple(overrides(videos, "finetune")))
+    module, data = loop.assemble(cfg)
+    checkpoints.restore(module, folder.best)
+    module.recognizer.eval()
+    with torch.inference_mode():
+        batches = list(data.val_dataloader())
+        scores = torch.cat([module.logits(batch)[:, 0] for batch in batches])
+    loss = torch.nn.functional.cross_entropy(scores, torch.cat([batch["label"] for batch in batches]))
+    epoch = best["epoch"]
+    assert folder.curves()["val/loss"][epoch] == pytest.approx(loss.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("had", "has"), [("null", "0.9"), ("0.9", "null")])
+def test_a_run_with_averages_goes_on_from_such_a_one_only(had: str, has: str, videos: Path, tmp_path: Path) -> None:
+    words = [*overrides(videos, "average"), "test.enabled=false"]
+    first, _ = train([*words, "recipe.epochs=1", f"recipe.ema={had}"], tmp_path / "first")
+    with pytest.raises(UserError, match=r"averages of the weights to go on from; give recipe\.ema"):
+        train([*words, f"recipe.ema={has}", f"ckpt_path={first}"], tmp_path / "second")

@@ -43,7 +43,7 @@ SMALL = {
 
 def options(group: str, conf: Path = CONF) -> list[str]:
     """The names that `group=` takes."""
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+    return sorted(path.stem for path in (conf / group).glob("*.yaml") if path.stem != "base")
 
 
 def tiny(model: str) -> list[str]:

@@ -14,7 +14,7 @@ from src.runs import start
 from src.runs.folder import Curves, RunFolder
 from src.runs.records import Results
 from src.scores import Scores
-from src.training import loop
+from src.training import averaging, loop
 from src.training.recognition import Recognition
 
 from tests.small_runs import CLIP
@@ -78,8 +78,10 @@ def cut_before_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = torch.load(folder.last, weights_only=True)["state_dict"]
-    return state
+    """Of the last epoch; where they are averages also those that were trained."""
+    content = torch.load(folder.last, weights_only=True)
+    trained = content[averaging.KEY]["weights"] if averaging.KEY in content else {}
+    return {**content["state_dict"], **{f"trained.{name}": value for name, value in trained.items()}}
 
 
 def outcome(folder: RunFolder) -> tuple[dict[str, torch.Tensor], Scores, Curves]:

@@ -111,8 +111,10 @@ def usable_lists(cfg: DictConfig, training: bool = True) -> Lists:
 
 
 def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
+    from src.data.augmentation import Augmentation
     from src.data.datamodule import VideoData  # Lightning and torchvision, which reading lists does without
 
+    recipe, flow = cfg.recipe, cfg.modality.name == "flow"
     return VideoData(
         lists=lists,
         clip=clip_spec(cfg),
@@ -131,6 +133,9 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         view_batch=cfg.test.view_batch,
         protocol=protocol,
         holdout_fraction=cfg.protocol.fraction,
+        augmentation=Augmentation(recipe.rand_augment, recipe.rand_magnitude, recipe.erasing, flow),
+        balanced=recipe.sampling == "balanced",
+        repeats=recipe.repeats,
     )
 
 

@@ -94,7 +94,7 @@ def _groups(name: str) -> list[str]:
 def _defaults(name: str) -> dict[str, str | None]:
     """Group → default choice, of a configuration and those that it includes."""
     found: dict[str, str | None] = {}
-    for entry in yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))["defaults"]:
+    for entry in yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8")).get("defaults", []):
         if isinstance(entry, str) and entry != "_self_":
             found |= _defaults(entry)
         elif isinstance(entry, dict):

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, group_holdout
-from src.data.dataset import Clips, ClipSampler, Collate, Source, TestViews
+from src.data.augmentation import Augmentation
+from src.data.dataset import Clips, Collate, Source, TestViews
 from src.data.handover import Packing, packed
 from src.data.loader import Loader, worker_options
 from src.data.mirrored import NEVER, Mirror, check_mirrored_views
 from src.data.pixels import Frames
+from src.data.sampler import ClipSampler
 from src.errors import UserError
 
 
@@ -40,6 +42,9 @@ class VideoData(pl.LightningDataModule):
         protocol: paper validates on the test list; holdout on the lists' own validation videos or, without such,
             on training videos held out by source group.
         holdout_fraction: how much of the training list is held out; None for the paper's protocol.
+        augmentation: of training clips.
+        balanced: an epoch shows every class equally often.
+        repeats: how often a training video is in its batch, each time in another clip.
 
     Raises:
         UserError: a crop larger than the frame, nothing to hold out.
@@ -65,6 +70,9 @@ class VideoData(pl.LightningDataModule):
         holdout_fraction: float | None,
         draws: int | None = None,
         mirror: Mirror | None = None,
+        augmentation: Augmentation | None = None,
+        balanced: bool = False,
+        repeats: int = 1,
     ) -> None:
         super().__init__()
         _check_crop(clip)
@@ -79,6 +87,9 @@ class VideoData(pl.LightningDataModule):
         self.mirror = mirror
         self.scales = tuple(scales)
         self.draws = draws
+        self.augmentation = augmentation
+        self.balanced = balanced
+        self.repeats = repeats
         self.clips = clips
         self.crops = crops
         self.view_batch = view_batch
@@ -87,11 +98,11 @@ class VideoData(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Shuffled random clips; `set_epoch` of its sampler draws new ones."""
-        return self._clips(self.videos["train"], train=True)
+        return self._clips("train")
 
     def val_dataloader(self) -> Loader:
         """Centre clips, in list order; padded on the last ranks, so tell videos apart by `video_id`."""
-        return self._clips(self.videos["val"], train=False)
+        return self._clips("val")
 
     def test_dataloader(self) -> Loader:
         """Every view of every video of this rank, none twice."""
@@ -127,13 +138,24 @@ class VideoData(pl.LightningDataModule):
 
     def phase_clips(self, videos: list[Video], train: bool) -> Clips:
         """Training or centre clips of some videos."""
-        return Clips(videos, self.source, train, self.seed, self.flip, self.scales, self.draws, self.mirror)
+        more = self.draws, self.mirror, self.augmentation
+        return Clips(videos, self.source, train, self.seed, self.flip, self.scales, *more)
 
-    def _clips(self, videos: list[Video], train: bool) -> Loader:
+    def sampler(self, phase: str, rank: int, world: int) -> ClipSampler:
+        """Which clips of training or validation a rank reads, and in which order."""
+        videos = self.videos[phase]
+        if phase != "train":
+            return ClipSampler(len(videos), self.seed, False, rank, world)
+        labels = [video.label for video in videos] if self.balanced else None
+        more: dict[str, Any] = {"balance": labels, "repeats": self.repeats, "batch": self.batch_size}
+        return ClipSampler(len(videos), self.seed, True, rank, world, **more)
+
+    def _clips(self, phase: str) -> Loader:
+        videos = self.videos[phase]
         return Loader(
-            self.phase_clips(videos, train),
+            self.phase_clips(videos, train=phase == "train"),
             batch_size=self.batch_size,
-            sampler=ClipSampler(len(videos), self.seed, shuffle=train, **self.rank()),
+            sampler=self.sampler(phase, **self.rank()),
             collate_fn=Packing(Collate(self.source, self.on_error)),
             **self._workers(len(videos)),
         )

@@ -12,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from src.batch import IGNORE, Batch, cut, stacked
 from src.config import ClipSpec
 from src.data import sampling, transforms
 from src.data.annotations import Video
+from src.data.augmentation import Augmentation
 from src.data.decode import Reader, open_video
 from src.data.mirrored import NEVER, Mirror
+from src.data.sampler import Place
 from src.errors import UnreadableVideoError, UserError
 
 FLIPS = 1  # behind the seed of a draw: that of its flip
@@ -88,14 +90,15 @@ class Item(NamedTuple):
 
 
 class Clips(Dataset[Item]):
-    """One clip a video, addressed by (epoch, index): random clip and crop in training, else the centre of both.
+    """One clip a video, addressed by a Place: random clip and crop in training, else the centre of both.
 
-    Everything random follows from (seed, epoch, index): any number of workers and ranks gives the same clips.
+    Everything random follows from the seed and the place: any number of workers and ranks gives the same clips.
 
     draws: a training video has this many clips, the same for every seed, and each epoch takes one of them; None: every
         epoch draws another.
     mirror: class → the class that its mirrored clips show (src/data/mirrored.py); None: labels stay. With it,
         whether a clip is mirrored is drawn by itself: readers of kept features know its label without the video.
+    augmentation: of training clips.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Clips(Dataset[Item]):
         scales: Sequence[float],
         draws: int | None = None,
         mirror: Mirror | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.videos = list(videos)
         self.source = source
@@ -117,17 +121,18 @@ class Clips(Dataset[Item]):
         self.scales = tuple(scales)
         self.draws = draws
         self.mirror = mirror
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, place: tuple[int, int]) -> Item:
-        epoch, index = place
+    def __getitem__(self, place: tuple[int, ...]) -> Item:
+        epoch, index, repetition = Place(*place)
         words = None
         if self.train:
-            words = [self.seed, epoch, index]
+            words = [self.seed, epoch, index, *([repetition] if repetition else [])]
             if self.draws is not None:
-                words = drawn(self.videos[index], self.number(epoch, index))
+                words = drawn(self.videos[index], self.number(place))
         return self._item(index, [words])
 
     def all_draws(self, index: int) -> Item:
@@ -137,9 +142,9 @@ class Clips(Dataset[Item]):
         assert self.draws is not None
         return self._item(index, [drawn(self.videos[index], number) for number in range(self.draws)])
 
-    def number(self, epoch: int, index: int) -> int:
-        """Which of a video's clips an epoch takes; 0 where there is but one."""
-        return drawn_number(self.seed, epoch, index, self.draws) if self.train and self.draws is not None else 0
+    def number(self, place: tuple[int, ...]) -> int:
+        """Which of a video's clips is taken at a Place; 0 where there is but one."""
+        return drawn_number(self.seed, place, self.draws) if self.train and self.draws is not None else 0
 
     def drawn_label(self, index: int, number: int) -> int:
         """What a video's clip of this number shows, of those that epochs choose from."""
@@ -166,7 +171,10 @@ class Clips(Dataset[Item]):
                     else:
                         indices = sampling.validation_clip(len(reader), reader.fps, clip)
                         crop = transforms.centre_crop(size, clip.crop)
-                    views.append(self.source.views(reader, indices, [crop]))
+                    view = self.source.views(reader, indices, [crop])
+                    if words is not None and self.augmentation is not None:
+                        view = self.augmentation(view, rng)
+                    views.append(view)
                 return Item(views[0] if len(views) == 1 else torch.cat(views), label, index)
         except UserError as error:
             return Item(None, label, index, error)
@@ -190,34 +198,10 @@ def drawn(video: Video, number: int) -> list[int]:
     return [number, *name]
 
 
-def drawn_number(seed: int, epoch: int, index: int, draws: int) -> int:
-    """Which of a video's `draws` clips an epoch takes."""
-    return int(np.random.default_rng([seed, epoch, index]).integers(draws))
-
-
-class ClipSampler(Sampler[tuple[int, int]]):
-    """(epoch, index) pairs for one rank: an interleaved share of one permutation that all ranks agree on.
-
-    Every rank gets equally many, the first ones again where the number of videos does not divide by `world`.
-    """
-
-    def __init__(self, n: int, seed: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1) -> None:
-        self.n, self.seed, self.shuffle, self.rank, self.world = n, seed, shuffle, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw another permutation and other clips; Lightning calls it before every epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.n // self.world)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.arange(self.n)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n)
-        for i in range(self.rank, len(self) * self.world, self.world):
-            yield self.epoch, int(order[i % self.n])
+def drawn_number(seed: int, place: tuple[int, ...], draws: int) -> int:
+    """Which of a video's `draws` clips is taken at a Place: one after another where an epoch shows a video again."""
+    epoch, index, repetition = Place(*place)
+    return (int(np.random.default_rng([seed, epoch, index]).integers(draws)) + repetition) % draws
 
 
 class Collate:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from src.batch import IGNORE, Batch
 from src.data.annotations import Lists, Video
-from src.data.dataset import Clips, ClipSampler
+from src.data.dataset import Clips
 from src.data.transforms import mirrored_views
 from src.errors import UserError
 from src.frozen.fill import Filled, Filler
@@ -28,7 +28,7 @@ class DamagedFeaturesError(UserError):
 
 
 class Features(Dataset[Batch]):
-    """Features of one phase's videos; addressed by lists of (epoch, position) as the sampler gives them.
+    """Features of one phase's videos; addressed by lists of places (src.data.dataset) as the sampler gives them.
 
     clips: in whose place they stand: which of a video's clips an epoch takes, and what it shows.
 
@@ -84,21 +84,22 @@ class Features(Dataset[Batch]):
                 sound = False
         return sound
 
-    def __getitems__(self, places: Sequence[tuple[int, int]]) -> Batch:
+    def __getitems__(self, places: Sequence[tuple[int, ...]]) -> Batch:
         """A batch of one view each: the clip that the epoch takes in training, the centre clip in validation."""
         rows, labels, ids = [], [], []
-        for epoch, position in places:
+        for place in places:
+            position = place[1]
             if position not in self.unreadable:
-                number = self.clips.number(epoch, position)
+                number = self.clips.number(place)
                 rows.append([one[number : number + 1] for one in self.maps(position)])
                 labels.append(self.clips.drawn_label(position, number))
                 ids.append(position)
-        left_out = [self.unreadable[position] for _, position in places if position in self.unreadable]
+        left_out = [self.unreadable[place[1]] for place in places if place[1] in self.unreadable]
         if not rows:  # a training step under DDP needs something to run on
             rows, labels, ids = [[torch.zeros(1, *shape) for shape in self.store.shapes]], [IGNORE], [-1]
         return as_batch(rows, labels, ids, left_out)
 
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
+    def __getitem__(self, place: tuple[int, ...]) -> Batch:
         return self.__getitems__([place])
 
 
@@ -201,22 +202,21 @@ class FeatureData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled; an epoch takes one clip of each video."""
-        return self._loader("train", shuffle=True)
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Centre clips, in list order."""
-        return self._loader("val", shuffle=False)
+        return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Every view of every video of this rank."""
         return DataLoader(FeatureViews(self.phases["test"], self.clips.crops, **self.rank()), batch_size=None)
 
-    def _loader(self, phase: str, shuffle: bool) -> DataLoader[Batch]:
-        features = self.phases[phase]
+    def _loader(self, phase: str) -> DataLoader[Batch]:
         return DataLoader(
-            features,
+            self.phases[phase],
             batch_size=self.clips.batch_size,
-            sampler=ClipSampler(len(features), self.clips.seed, shuffle=shuffle, **self.rank()),
+            sampler=self.clips.sampler(phase, **self.rank()),
             collate_fn=as_it_is,
             generator=torch.Generator().manual_seed(self.clips.seed),
         )

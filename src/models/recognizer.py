@@ -5,6 +5,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.models.backbones.backbone import Backbone
 from src.models.pooling.fusion import FUSIONS, HeadMaker
@@ -44,6 +45,8 @@ class Recognizer(nn.Module):
             raise ValueError(f"num_classes={num_classes} must be at least 1")
         self.memory_format = torch.contiguous_format
         self.frozen: list[nn.Module] = []
+        self.resting: list[nn.Module] = []
+        self.norms_kept = self.norms_fixed = False
         self.tokens = False
         self.backbone = backbone
         self.pooling = FUSIONS[fusion](head, backbone.channels, backbone.lengths(frames))
@@ -107,10 +110,38 @@ class Recognizer(nn.Module):
         """Whether what follows the trunk looks at single positions of its maps, not at their tokens alone."""
         return self.pooling.reads_maps or self.backbone.reduces()
 
+    def let_rest(self, modules: list[nn.Module], with_gradients: bool = False) -> Self:
+        """Freeze these modules of the trunk until others, or none, are to rest.
+
+        with_gradients: compute their gradients, which somebody waits for; nothing may follow from them.
+        """
+        for module in self.resting:
+            module.requires_grad_(True)
+        self.resting = modules
+        for module in modules:
+            module.requires_grad_(with_gradients)
+        return self._without_norms()
+
+    def keep_norms(self, fixed: bool) -> Self:
+        """Keep the statistics of the trunk's batch norms as they are; fixed: their scales and shifts as well."""
+        self.norms_kept, self.norms_fixed = True, fixed
+        return self._without_norms()
+
+    def _without_norms(self) -> Self:
+        if self.norms_fixed:
+            for norm in self._norms():
+                norm.requires_grad_(False)
+        return self.train(self.training)
+
+    def _norms(self) -> list[nn.Module]:
+        """The trunk's batch norms as they are now: Lightning puts synchronised ones in their place."""
+        parts = [part for modules in self.backbone.parts().values() for part in modules]
+        return [module for part in parts for module in part.modules() if isinstance(module, _BatchNorm)]
+
     def train(self, mode: bool = True) -> Self:
-        """As every module's; what is frozen stays in evaluation mode."""
+        """As every module's; what is frozen or rests, and batch norms that are kept, stay in evaluation mode."""
         super().train(mode)
-        for module in self.frozen:
+        for module in (*self.frozen, *self.resting, *(self._norms() if self.norms_kept else [])):
             module.eval()
         return self
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from src.errors import UserError
 from src.runs.folder import RunFolder
+from src.training.averaging import WeightAverage
 from src.training.checkpoints import BestAndLast
 from src.training.timing import Profile, Throughput
 
@@ -121,6 +122,8 @@ def callbacks(
     pause: see `BestAndLast`.
     """
     made: list[Callback] = [SameConfiguration(identity), Throughput(console, cfg.data.workers), EpochLines(console)]
+    if cfg.recipe.ema is not None:
+        made.append(WeightAverage(cfg.recipe.ema))
     if cfg.early_stopping is not None:
         made.append(StopEarly(cfg.early_stopping))
     if cfg.trainer.profile:

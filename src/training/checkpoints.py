@@ -19,6 +19,7 @@ from src.runs.folder import RunFolder
 from src.runs.records import Best
 from src.runs.trained import KEY, Description
 from src.text import first_line, listed
+from src.training import averaging
 
 PROGRESS = {  # what a checkpoint needs for a run to go on from it
     **{"epoch": int, "global_step": int, "loops": dict, "callbacks": dict},
@@ -132,10 +133,10 @@ def check_fit(module: nn.Module, path: Path) -> None:
     _compare(module, read(path)["state_dict"], path)
 
 
-def check_continues(module: nn.Module, optimizer: Optimizer, path: Path, epochs: int) -> None:
+def check_continues(module: nn.Module, optimizer: Optimizer, path: Path, epochs: int, averaged: bool = False) -> None:
     """Refuse a checkpoint that a run cannot go on from, before anything starts.
 
-    optimizer, epochs: of the run.
+    optimizer, epochs, averaged: of the run, which averages its weights or does not.
 
     Raises:
         UserError: it is of another network, optimizer or frozen part, holds weights only, or has more epochs behind it.
@@ -146,6 +147,12 @@ def check_continues(module: nn.Module, optimizer: Optimizer, path: Path, epochs:
     lacking = [name for name, kind in PROGRESS.items() if not isinstance(content.get(name), kind)]
     if lacking:
         raise UserError(f"checkpoint {path} has no {listed(lacking)} to go on from; {anew}")
+    if averaged != (averaging.KEY in content):
+        has = "no averages" if averaged else "averages"
+        raise UserError(
+            f"checkpoint {path} has {has} of the weights to go on from; give recipe.ema as the run that wrote it, "
+            f"or {anew}"
+        )
     done = content["epoch"] + 1
     if done > epochs:
         raise UserError(

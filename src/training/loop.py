@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer, seed_everything
 from rich import get_console
 from rich.console import Console
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.build.data import build_data
 from src.build.devices import device_of, keep_memory
-from src.build.instantiate import NONSENSE, refusal
+from src.build.instantiate import NONSENSE
 from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, measure_network
 from src.data.audit import audit
@@ -43,6 +41,7 @@ from src.training import checkpoints, outputs
 from src.training.callbacks import callbacks
 from src.training.checkpoints import BestAndLast, WholeFileCheckpoints
 from src.training.loggers import Guarded, close_all, loggers, sync_hint
+from src.training.recipe import Recipe, check_recipe
 from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,9 @@ def build(cfg: DictConfig, folder: RunFolder, checkpoint: Path | None = None) ->
     assert record is not None  # src.runs.start writes it
     module, data = assemble(cfg, initial_weights=checkpoint is None)
     if checkpoint is not None:
-        checkpoints.check_continues(module, module.new_optimizer(), checkpoint, cfg.recipe.epochs)
+        checkpoints.check_continues(
+            module, module.new_optimizer(), checkpoint, cfg.recipe.epochs, averaged=cfg.recipe.ema is not None
+        )
     costs = outputs.cost_of(cfg, len(data.lists.classes))
     bar = bool(cfg.trainer.enable_progress_bar) and sys.stdout.isatty()
     console = get_console()  # the one that the progress bar is drawn on
@@ -146,33 +147,20 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
         log.info("%s: %s", file.name, weights.load(module.recognizer, file).summary)
     elif initial_weights and cfg.freeze.kind != "none":
         log.warning("freeze=%s with weights=none: what is frozen are random weights", cfg.freeze.kind)
+    elif initial_weights and cfg.recipe.batch_norm != "train":
+        log.warning("recipe.batch_norm=%s with weights=none: no data has made these statistics", cfg.recipe.batch_norm)
     if cfg.model.channels_last:
         module.recognizer.channels_last()
     return module, data
 
 
-def check_recipe(cfg: DictConfig) -> None:
-    """Refuse arguments with which the optimizer or the schedule cannot be made, or cannot take a step.
-
-    Raises:
-        UsageError: names the component and its reason.
-    """
-    what = "optim.optimizer"
-    try:
-        optimizer = instantiate(cfg.optim.optimizer)([torch.nn.Parameter(torch.zeros(1))])
-        what = "schedule.scheduler"
-        if cfg.schedule.scheduler:
-            scheduler = instantiate(cfg.schedule.scheduler)(optimizer)
-            optimizer.step()
-            scheduler.step(*([0.0] if isinstance(scheduler, ReduceLROnPlateau) else []))
-    except NONSENSE as error:
-        raise refusal(what, error) from error
-
-
 def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = None) -> Recognition:
     """The network of a configuration for these classes, ready for training or testing."""
+    recognizer = build_recognizer(cfg, num_classes=len(classes))
+    if cfg.recipe.batch_norm != "train":
+        recognizer.keep_norms(fixed=cfg.recipe.batch_norm == "fixed")
     return Recognition(
-        build_recognizer(cfg, num_classes=len(classes)),
+        recognizer,
         classes=classes,
         videos=data.videos if data else {},
         optimizer=instantiate(cfg.optim.optimizer),
@@ -182,6 +170,7 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         stop_on_divergence=cfg.on_divergence == "stop",
         test_order=cfg.test.order,
         mirror=data.mirror if data else None,
+        recipe=Recipe.of(cfg),
     )
 
 

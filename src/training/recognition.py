@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from src.batch import IGNORE, Batch, views_of
 from src.data.annotations import Video
+from src.data.balance import class_weights
 from src.data.mirrored import Mirror, seen_directly
 from src.errors import UserError
 from src.models.order import Variant, logits
@@ -24,6 +25,8 @@ from src.runs.records import Order
 from src.scores import Scores
 from src.text import listed
 from src.training import order
+from src.training.mixing import Mixing, labels_of
+from src.training.recipe import Recipe, parameter_groups, resting, scale_rates, schedules, steps_in_epoch
 
 
 class DivergedError(UserError):
@@ -63,6 +66,7 @@ class Recognition(LightningModule):
     stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`.
     test_order: test with time rearranged as well (src/training/order.py).
     mirror: class → the class that mirrored views of it show (src/data/mirrored.py).
+    recipe: what else changes the loss and the steps.
     """
 
     val_scores: VideoScores
@@ -81,6 +85,7 @@ class Recognition(LightningModule):
         stop_on_divergence: bool,
         test_order: bool = False,
         mirror: Mirror | None = None,
+        recipe: Recipe = Recipe(),  # noqa: B008  # it does not change
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -93,6 +98,11 @@ class Recognition(LightningModule):
         self.stop_on_divergence = stop_on_divergence
         self.test_order = test_order
         self.mirror = mirror
+        self.recipe = recipe
+        self.mixing = Mixing(recipe.mixup, recipe.cutmix, len(classes))
+        self.class_weight: Tensor | None = None  # K
+        self.by_step: LRScheduler | None = None
+        self.by_epoch: LRScheduler | None = None
         self.variants: list[Variant] = order.computed(recognizer) if test_order else []
         self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE)
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
@@ -116,7 +126,16 @@ class Recognition(LightningModule):
 
     # Training
 
+    def on_fit_start(self) -> None:
+        if self.recipe.class_weights is not None:
+            labels = [video.label for video in self.videos["train"]]
+            weights = class_weights(labels, len(self.classes), self.recipe.sampling == "balanced")
+            self.class_weight = torch.tensor(weights, device=self.trainer.strategy.root_device)
+
     def on_train_epoch_start(self) -> None:
+        if self.recipe.unfreeze:  # DDP waits for the gradients of all weights that it began with
+            rest = resting(self.recognizer, self.recipe.unfreeze, self.current_epoch)
+            self.recognizer.let_rest(rest, with_gradients=self.trainer.world_size > 1)
         torch.manual_seed(zlib.crc32(f"{self.seed} {self.current_epoch} {self.global_rank}".encode()))
         self.val_metrics = {}
         self.train_top1.reset()
@@ -129,16 +148,29 @@ class Recognition(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._note_unreadable("train", batch)
+        batch, target = self.mixing(batch, self.recognizer)
         logits = self.logits(batch).mean(1)  # N V K → N K
-        label = batch["label"]
-        readable = (label != IGNORE).sum()
-        loss = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction="sum") / readable.clamp(min=1)
+        loss, label = self.loss(logits, target), labels_of(target)
         if not bool(torch.isfinite(loss)):
             self._note_divergence(f"the loss is {loss.item()} in {self._place()}")
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of scores (N, K) for labels (N) or the classes' shares (N, K), a mean over the clips that could be read."""
+        readable = (labels_of(target) != IGNORE).sum()
+        weight = None if self.class_weight is None else self.class_weight.to(logits)
+        smoothing = self.recipe.label_smoothing
+        total = F.cross_entropy(logits, target, weight, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
+        return total / readable.clamp(min=1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Before gradients are clipped: those of resting weights are none."""
+        for module in self.recognizer.resting:
+            for parameter in module.parameters():
+                parameter.grad = None
 
     def _place(self) -> str:
         return f"epoch {self.current_epoch + 1}, step {self.global_step} (learning rate {self.learning_rate:g})"
@@ -167,23 +199,32 @@ class Recognition(LightningModule):
 
     def new_optimizer(self) -> Optimizer:
         """An optimizer of what is not frozen."""
-        return self.make_optimizer([p for p in self.recognizer.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer(parameter_groups(self.recognizer, self.recipe.layer_decay))
+        scale_rates(optimizer)
+        return optimizer
 
     def configure_optimizers(self) -> Any:
         optimizer = self.new_optimizer()
-        if self.make_scheduler is None:
-            return optimizer
-        scheduler = {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "strict": False}
-        if self.monitor:
-            scheduler["monitor"] = self.monitor
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        steps = steps_in_epoch(self.trainer) if self.recipe.moves_by_step else 0
+        self.by_step, self.by_epoch = schedules(optimizer, self.make_scheduler, self.recipe, steps)
+        made: list[dict[str, Any]] = []
+        if self.by_step is not None:
+            made.append({"scheduler": self.by_step, "interval": "step"})
+        if self.by_epoch is not None:
+            made.append({"scheduler": self.by_epoch, "interval": "epoch", "strict": False})
+            if self.monitor:
+                made[-1]["monitor"] = self.monitor
+        return [optimizer], made
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
-        """Nothing: Lightning would step after the epoch's checkpoint; `on_train_epoch_end` does it before."""
+        """After a step; after an epoch nothing, as Lightning would step behind its checkpoint: `on_train_epoch_end`
+        does it before."""
+        if scheduler is self.by_step:
+            scheduler.step()
 
     def _step_scheduler(self) -> None:
         """Move the learning rate at the end of an epoch; a plateau schedule only where its metric was measured."""
-        scheduler = self.lr_schedulers()
+        scheduler = self.by_epoch
         if isinstance(scheduler, ReduceLROnPlateau):
             if self.monitor in self.val_metrics:
                 scheduler.step(self.val_metrics[self.monitor])

@@ -7,10 +7,11 @@ from src.batch import IGNORE, views_of
 from src.config import ClipSpec
 from src.data import pixels, sampling, transforms
 from src.data.annotations import Video
-from src.data.dataset import Clips, ClipSampler, Source, TestViews
+from src.data.dataset import Clips, Source, TestViews
 from src.data.decode import open_video
 from src.data.folder import folder
 from src.data.pixels import Box
+from src.data.sampler import ClipSampler
 from src.errors import UnreadableVideoError, UserError
 from torchvision.io import write_jpeg
 
@@ -65,9 +66,9 @@ def test_epochs_and_seeds_differ(lists):
 
 
 def test_ranks_share_one_permutation():
-    whole = [index for _, index in ClipSampler(11, seed=5)]
+    whole = [place.position for place in ClipSampler(11, seed=5)]
     assert sorted(whole) == list(range(11))
-    shares = [[index for _, index in ClipSampler(11, 5, True, rank, 3)] for rank in range(3)]
+    shares = [[place.position for place in ClipSampler(11, 5, True, rank, 3)] for rank in range(3)]
     assert [len(share) for share in shares] == [4, 4, 4]
     merged = [shares[i % 3][i // 3] for i in range(12)]
     assert merged[:11] == whole and merged[11] == whole[0]

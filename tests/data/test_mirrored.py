@@ -152,7 +152,7 @@ def test_the_label_of_a_draw_is_known_without_its_video(lists: Lists) -> None:
     for index, video in enumerate(lists.train):
         views = clips.all_draws(index).clip
         for epoch in range(30):
-            item, number = clips[epoch, index], clips.number(epoch, index)
+            item, number = clips[epoch, index], clips.number((epoch, index))
             assert torch.equal(item.clip[0], views[number])
             assert item.label == clips.drawn_label(index, number) == clips.label(video, drawn(video, number))
     labels = {clips.drawn_label(0, number) for number in range(6)}

@@ -35,9 +35,10 @@ def test_logits_are_those_of_clips(model: str, pooling: str, videos: Path, tmp_p
             assert close(recognizer.classify(maps), recognizer(clips["clip"].flatten(0, 1)))
 
 
-def test_an_epoch_takes_the_clips_of_the_run_on_clips(videos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [(), ("recipe.repeats=2", "recipe.sampling=balanced")])
+def test_an_epoch_takes_the_clips_of_the_run_on_clips(recipe: tuple[str, ...], videos: Path, tmp_path: Path) -> None:
     """Order, start, crop and flip of every draw, in several epochs."""
-    data, recognizer = unfilled(words(videos, tmp_path, "features.clips=3"))
+    data, recognizer = unfilled(words(videos, tmp_path, "features.clips=3", *recipe))
     data.fill(["train"], quiet())
     seen = set()
     for epoch in range(4):
@@ -48,7 +49,7 @@ def test_an_epoch_takes_the_clips_of_the_run_on_clips(videos: Path, tmp_path: Pa
             assert one["video_id"].tolist() == other["video_id"].tolist()
             expected = recognizer.eval().trunk(other["clip"].flatten(0, 1))[0]
             assert close(one["maps"][0].flatten(0, 1), expected)
-        seen |= {(p, drawn_number(0, epoch, p, 3)) for p in range(6)}
+        seen |= {(p, drawn_number(0, (epoch, p), 3)) for p in range(6)}
     assert len({number for _, number in seen}) == 3  # epochs take different ones
 
 

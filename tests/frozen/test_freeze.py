@@ -150,11 +150,18 @@ def test_random_weights_are_told(videos: Path, tmp_path: Path, caplog: pytest.Lo
     assert "freeze=backbone with weights=none: what is frozen are random weights" in caplog.text
 
 
-@pytest.mark.parametrize("kept", ["features.cache=true", pytest.param("features.cache=false", marks=pytest.mark.slow)])
+ON_TOKENS = ("recipe.mixup=0.8", "recipe.repeats=2", "recipe.sampling=balanced", "recipe.ema=0.9", "recipe.warmup=2")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), ON_TOKENS, pytest.param(("features.cache=false",), marks=pytest.mark.slow)],
+    ids=["", "recipe", "clips"],
+)
 def test_resuming_is_exact_and_the_backbone_is_never_touched(
-    kept: str, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = words(videos, tmp_path / "features", "recipe.epochs=3", "pooling=bert", kept)
+    own = words(videos, tmp_path / "features", "recipe.epochs=3", "pooling=bert", *more)
     calm, _ = train(own, tmp_path / "calm")
     with cut(monkeypatch, 1, 1):
         train(own, tmp_path / "cut")
