@@ -1,5 +1,7 @@
 """What a recipe changes in training clips once they are cut: their pixels, with one draw for all frames of a clip."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -56,9 +58,20 @@ class Augmentation:
         if not self.steps:
             return clip
         video = tv_tensors.Video(clip.transpose(1, 2))  # V C T H W → V T C H W
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's generator, which training uses too
+        with torch.random.fork_rng(devices=[]), one_thread():  # torchvision draws from the generator of training
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             for step in self.steps:
                 video = step(video)
         changed: Tensor = video.as_subclass(Tensor)
         return changed.transpose(1, 2).contiguous()  # V T C H W → V C T H W
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within the block sums are added up as in a loader's worker, which has one thread: their last digits agree."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
