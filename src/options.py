@@ -137,7 +137,7 @@ SHARE = Values("a number above 0 and below 1", lambda v: type(v) is float and 0 
 SEED = whole(0, 2**32 - 1)
 WORKERS = whole(0, 1024)  # more would stop a machine before they start
 DEVICES = either(whole(1, 1024), one_of("auto", -1, "-1"))
-MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class")
+MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class", "val/macro_f1")
 SIZES = many(whole(1))
 COLUMN_NAMES = ("path", "label", "group", "split", "frames", "start", "-")  # of a list; - means nothing here
 COLUMNS = Values(
@@ -199,6 +199,7 @@ EFFECT = {  # another value, another run
     "pooling.head.*": ANYTHING,
     "pooling.head.layers": whole(1),
     "pooling.head.heads": whole(1),
+    "pooling.head.queries": whole(1),
     "pooling.head.hidden": optional(whole(1)),
     "pooling.head.inner": optional(whole(1)),
     "pooling.head.cls_token": one_of("learned", "pooled"),

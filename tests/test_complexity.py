@@ -67,6 +67,20 @@ def test_counts_by_hand():
     assert total(parts).params == sum(p.numel() for p in recognizer.parameters())
 
 
+@pytest.mark.parametrize(
+    ("pooling", "macs"),
+    [  # multiply-accumulates of the layers' weights, for a map of 128 × 16 × 4 × 4: 256 positions
+        # three blocks of 12 D² per position; the last: keys and values per position, query and 8 D² for the rest
+        ("attentive", 128**2 * (3 * 12 * 256 + 2 * 256 + 1 + 8)),
+        ("attentive_step", 128**2 * (2 * 257 + 2)),
+        ("efficient_probing", 128**2 * 256 + 16 * 128 * 256),
+    ],
+)
+def test_counts_of_attentive_heads(pooling, macs):
+    cfg = compose(["model=tiny", f"pooling={pooling}"], "network")
+    assert measure_network(cfg, 8)["head"].macs == macs
+
+
 def test_one_configuration_for_machines(capsys):
     words = ["model=i3d", "pooling=bert", "reduction=frab", "modality=flow", "format=json"]
     assert complexity(parse(COMMAND, words)) == 0

@@ -76,7 +76,8 @@ def multiply_accumulates(module: nn.Module, inputs: Any, output: Any) -> int:
     if isinstance(module, nn.Linear):
         return _size(output) * module.in_features
     if isinstance(module, nn.MultiheadAttention):  # never calls its output projection as a module
-        return int(inputs[0].shape[1] * 4 * module.embed_dim**2)  # (N, T + 1, C)
+        queries, keys = inputs[0].shape[1], inputs[1].shape[1]  # both (N, L, C)
+        return int(2 * (queries + keys) * module.embed_dim**2)
     if isinstance(module, nn.LSTM):
         weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
         return int(inputs[0].shape[1] * weights)  # (N, T, C)

@@ -87,7 +87,7 @@ def test_the_order_of_feature_maps_matters_to_the_heads_that_say_so(model):
         recognizer = build_recognizer(composed(model, pooling)).eval()
         maps = [torch.rand(2, c, t, 2, 2) for c, t in zip(*sizes(recognizer), strict=True)]
         flipped = [m.flip(2) for m in maps]
-        same = torch.allclose(recognizer.pooling(maps), recognizer.pooling(flipped), atol=1e-6)
+        same = torch.allclose(recognizer.pooling(maps), recognizer.pooling(flipped), atol=1e-5)
         assert same != recognizer.pooling.sees_order or recognizer.steps == 1, pooling
 
 

@@ -92,10 +92,10 @@ def test_a_head_that_says_that_it_sees_no_order_sees_none(name):
     for variant in [*shuffled(8), backwards(8)]:
         x = torch.randn(4, 16, 8, 2, 2)
         if not head.sees_order:
-            torch.testing.assert_close(head(variant.of(x)), head(x), atol=1e-6, rtol=1e-6)
+            torch.testing.assert_close(head(variant.of(x)), head(x), atol=1e-5, rtol=1e-5)
         else:
             assert not torch.allclose(head(variant.of(x)), head(x), atol=1e-3)
-    assert head.sees_order == (name != "average")
+    assert head.sees_order == (name not in ("average", "attentive", "efficient_probing"))
 
 
 @pytest.mark.parametrize("fusion", ["late", "early"])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.pooling.head import Head, checked_tokens
+from src.models.pooling.head import Head, check_divides, checked_tokens
 
 CLS_TOKENS = ("learned", "pooled")
 
@@ -191,9 +191,7 @@ def _layer(channels: int, heads: int, dropout: float, feedforward_dropout: float
 
 
 def _check(channels: int, heads: int, layers: int, cls_token: str, mask_rate: float) -> None:
-    if heads < 1 or channels % heads:
-        fits = [n for n in range(1, min(channels, 16) + 1) if channels % n == 0]
-        raise ValueError(f"bert: heads={heads} does not divide the map's {channels} channels; choose from {fits}")
+    check_divides("bert", "heads", heads, channels)
     if layers < 1:
         raise ValueError(f"bert: layers={layers} must be at least 1")
     if cls_token not in CLS_TOKENS:

@@ -29,6 +29,11 @@ def tokens(feature_map: Tensor) -> Tensor:
     return feature_map.mean(dim=(3, 4)).transpose(1, 2)  # (N, C, T) → (N, T, C)
 
 
+def positions(feature_map: Tensor) -> Tensor:
+    """One token per position, time step by time step: (N, C, T, H, W) → (N, T·H·W, C)."""
+    return feature_map.flatten(2).transpose(1, 2)  # (N, C, T·H·W) → (N, T·H·W, C)
+
+
 def as_maps(feature_map: Tensor) -> Tensor:
     """The tokens as a map of one position, which every head reads as it reads the map: → (N, C, T, 1, 1)."""
     return feature_map.mean(dim=(3, 4), keepdim=True)
@@ -36,9 +41,23 @@ def as_maps(feature_map: Tensor) -> Tensor:
 
 def checked_tokens(feature_map: Tensor, length: int, head: str) -> Tensor:
     """`tokens`, for a head whose weights belong to exactly `length` time steps; ValueError for another T."""
+    check_length(feature_map, length, head)
+    return tokens(feature_map)
+
+
+def check_length(feature_map: Tensor, length: int, head: str) -> None:
+    """Refuse a map that does not have the `length` time steps that a head's weights belong to."""
     if feature_map.shape[2] != length:
         raise ValueError(
             f"{head} was built for {length} time steps and the feature map has {feature_map.shape[2]}; "
             "build the recognizer for this number of frames, or use average pooling, which takes any"
         )
-    return tokens(feature_map)
+
+
+def check_divides(head: str, argument: str, parts: int, channels: int) -> None:
+    """Refuse a number of parts that the map's channels cannot be divided into; names what can."""
+    if parts < 1 or channels % parts:
+        fits = [n for n in range(1, min(channels, 16) + 1) if channels % n == 0]
+        raise ValueError(
+            f"{head}: {argument}={parts} does not divide the map's {channels} channels; choose from {fits}"
+        )
