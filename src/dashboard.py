@@ -11,7 +11,16 @@ from src.text import console
 # What src/training/outputs.py leaves in a run's summary: the columns of the table.
 COLUMNS = (
     *("model", "pooling", "modality", "optimizer", "protocol", "data", "split", "seed"),
-    *("test/top1", "test/top3", "test/top5", "test/mean_class", "params M", "operations G", "best epoch"),
+    *(
+        "test/top1",
+        "test/top3",
+        "test/top5",
+        "test/mean_class",
+        "test/macro_f1",
+        "params M",
+        "operations G",
+        "best epoch",
+    ),
 )
 CURVES = {
     "val/top1": "Validation top-1, %",

@@ -22,12 +22,15 @@ What sweeps and runs gave, beside what the paper prints, and whether rows differ
 name: every sweep under outputs/sweeps, then the runs that belong to none. Runs given by hand that differ only in split
 and seed make one row. A cell never mixes protocols or lists of videos. Nothing is trained, built or changed; files that
 are damaged are named, and the rest is reported. How numbers are averaged and tested: src/statistics.py.""",
-    examples=("report table1 compare=average,bert", "report run=outputs/A,outputs/B format=latex out=ab.tex"),
+    examples=("report table1 compare=average,bert", "report runs=outputs/RGB,outputs/FLOW fuse=sum",
+              "report run=outputs/A,outputs/B format=latex out=ab.tex"),
     options={
         "experiment": Option("a sweep; its name alone does as well", repeatable=True),
         "run": Option("folders of runs, separated by commas (also runs=)", repeatable=True),
         "compare": Option("A,B: test row B against row A, by name or number; default: each row against the first", None,
                           repeatable=True),
+        "fuse": Option("sum: add the scores of the two runs that run= names, and test the sum against each",
+                       choices=("sum",)),
         "format": Option("one format, printed; default: the terminal's, and all others as files",
                          choices=tuple(ENDINGS)),
         "out": Option("format=… given: the file to write; else the folder for the files (outputs/reports/NAME)"),
@@ -40,27 +43,41 @@ are damaged are named, and the rest is reported. How numbers are averaged and te
 
 def report(arguments: Arguments) -> int:
     """Print and write the reports that the command line asks for."""
-    from src.reports import report, sources
-
     given = arguments.repeated
     names = [*arguments.names, *separated(given["experiment"] + given["experiments"])]
     runs = separated(given["run"] + given["runs"])
+    made = fused(names, runs, given["compare"]) if arguments.values["fuse"] else reports(names, runs, given["compare"])
+    out = files.home_expanded(arguments.values["out"]) if arguments.values["out"] else None
+    if out is not None and len(made) > 1:
+        titles = ", ".join(one.name for one in made)
+        raise UsageError(f"out={out} takes one report, and these are {len(made)}: {titles}; name one")
+    for one in made:
+        if arguments.values["format"]:
+            write_one(one, arguments.values["format"], out)
+        else:
+            write_all(one, out or OUTPUTS / "reports" / one.name)
+    return 0
+
+
+def reports(names: Sequence[str], runs: Sequence[str], pairs: Sequence[str]) -> "list[Report]":
+    """A report for each sweep that is named, or for all, and one for the runs. What is damaged is said."""
+    from src.reports import report, sources
+
     chosen, damaged = sources.choose(names, runs)
     for reason in damaged:
         print(printable(reason), file=sys.stderr)
     if not chosen:
         raise UserError("nothing can be reported; see above")
-    out = files.home_expanded(arguments.values["out"]) if arguments.values["out"] else None
-    if out is not None and len(chosen) > 1:
-        titles = ", ".join(source.name for source in chosen)
-        raise UsageError(f"out={out} takes one report, and these are {len(chosen)}: {titles}; name one")
-    for source in chosen:
-        made = report.make(source, given["compare"])
-        if arguments.values["format"]:
-            write_one(made, arguments.values["format"], out)
-        else:
-            write_all(made, out or OUTPUTS / "reports" / source.name)
-    return 0
+    return [report.make(source, pairs) for source in chosen]
+
+
+def fused(names: Sequence[str], runs: Sequence[str], pairs: Sequence[str]) -> "list[Report]":
+    """The report of two runs and the sum of their scores."""
+    from src.reports import fusion, sources
+
+    if names or pairs:
+        raise UsageError("fuse=sum adds two runs: it takes no experiment and no compare=; give runs=A,B fuse=sum")
+    return [fusion.fuse([sources.find_folder(run) for run in runs])]
 
 
 def separated(values: Sequence[str]) -> list[str]:

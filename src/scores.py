@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from src import files
 from src.errors import UserError
+from src.metrics import Confidences, Floats, Interval, Outcomes, fit_temperature, intervals, log_softmax
 from src.text import first_line, printable
 
 LARGEST = 1 << 30  # bytes of one array; a header that promises more is not believed
@@ -134,25 +135,48 @@ class Scores:
         right: NDArray[np.bool_] = self.ranks() == 0
         return right
 
-    def metrics(self) -> dict[str, float]:
-        """top1, top3 and top5 over videos and mean class accuracy, in percent; top-k only below K classes.
+    def outcomes(self) -> Outcomes:
+        """How each video was judged."""
+        finite = np.isfinite(self.scores).all(1)
+        predicted = np.where(finite, np.nan_to_num(self.scores).argmax(1), -1)
+        return Outcomes(len(self.classes), self.labels, self.ranks(), predicted)
 
-        Empty without a video.
-        """
+    def metrics(self) -> dict[str, float]:
+        """See `Outcomes.metrics`: in percent, over all videos. Empty without a video."""
         if not self.videos:
             return {}
-        ranks = self.ranks()
-        result = {f"top{k}": 100 * float((ranks < k).mean()) for k in (1, 3, 5) if k < len(self.classes)}
-        right = ranks == 0
-        per_class = [right[self.labels == label].mean() for label in np.unique(self.labels)]  # that occur
-        result["mean_class"] = 100 * float(np.mean(per_class))
-        return {name: round(value, 4) for name, value in result.items()}
+        return {name: round(value, 4) for name, value in self.outcomes().metrics().items()}
+
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % bootstrap interval over videos of each metric, and of `ece` and `nll` where scores are finite."""
+        if not self.videos:
+            return {}
+        outcomes = self.outcomes()
+        confidences = self.confidences() if self.finite else None
+
+        def measure(weights: Floats) -> dict[str, float]:
+            values = outcomes.metrics(weights)
+            return values if confidences is None else values | confidences.measures(weights)
+
+        return intervals(measure, len(self.videos))
+
+    @property
+    def finite(self) -> bool:
+        """Whether every score is a finite number."""
+        return bool(np.isfinite(self.scores).all())
+
+    def confidences(self, temperature: float = 1.0) -> Confidences:
+        """How sure each video's probabilities are; scores must be finite."""
+        return Confidences.of(self.scores, self.labels, temperature)
+
+    def temperature(self) -> float | None:
+        """The temperature that fits these videos best, see `fit_temperature`."""
+        return fit_temperature(self.scores, self.labels)
 
     def loss(self) -> float:
         """Mean cross-entropy of the averaged scores."""
-        shifted = self.scores.astype(np.float64) - self.scores.max(1, keepdims=True)
-        normalised = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-        return float(-np.take_along_axis(normalised, self.labels[:, None], 1).mean())
+        logs = log_softmax(self.scores)
+        return float(-np.take_along_axis(logs, self.labels[:, None], 1).mean())
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts, (K, K): row = true class, column = predicted class; without videos whose scores are not finite."""

@@ -26,7 +26,7 @@ from src.text import listed, number, printable
 PAIRS = 10  # of confused classes
 NAMED = 400  # classes that the page lists
 TOPS = {"top1": 1, "top3": 3, "top5": 5}
-METRICS = {"top1": "top-1", "top3": "top-3", "top5": "top-5", "mean_class": "mean over classes"}
+METRICS = {"top1": "top-1", "top3": "top-3", "top5": "top-5", "mean_class": "mean over classes", "macro_f1": "macro F1"}
 RECIPE = ("recipe.epochs", "recipe.batch_size", "recipe.accumulate", "recipe.lr", "seed")  # as runs describe it
 
 
@@ -134,7 +134,7 @@ def _started_from(record: RunRecord) -> str:
 
 
 def _metrics(run: Run) -> str:
-    """The metrics; those that are shares of videos with Wilson's interval."""
+    """The metrics; those that are shares of videos with Wilson's interval, the others with the bootstrap's."""
     count = run.results.tested
     rows = []
     for name, value in run.metrics.items():
@@ -142,11 +142,14 @@ def _metrics(run: Run) -> str:
         if name in TOPS and count:
             low, high = wilson(round(value * count / 100), count)
             interval = f"{100 * low:.2f} to {100 * high:.2f}"
+        elif name in run.results.intervals:
+            low, high = run.results.intervals[name]
+            interval = f"{low:.2f} to {high:.2f}"
         rows.append([METRICS.get(name, printable(name)), number(value), interval])
     protocol = run.results.protocol.get("name")
     notes = [
         f"Over {count} test videos.",
-        "Intervals (Wilson) speak of other videos of this kind, not of seeds.",
+        "Intervals (Wilson; for means over classes the bootstrap's) speak of other videos of this kind, not of seeds.",
     ]
     if protocol == "paper":
         notes.append("The test list also chose the epoch, as in the paper: the numbers are optimistic.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from src.reports import charts, order
 from src.reports.lines import Line, Result, key_label
+from src.reports.metrics import METRICS
 from src.reports.report import Report
 from src.reports.runs import Run
 from src.reports.tables import DAGGER, TEXT_COLUMNS, main_table, pair_table
@@ -32,6 +33,7 @@ def page(report: Report, folder: Path) -> str:
         f"<h1>{escape(report.title)}</h1>",
         f'<p class="sub">{escape(report.subtitle or " | ".join(report.conditions) or "no results yet")}</p>',
         _section("Results", _dots(report) + _results(report)),
+        _metrics(report),
         _pairs(report),
         _order(report),
         _curves(report.lines),
@@ -107,6 +109,10 @@ def _row(tag: str, head: list[str], cells: list[str], before: str = "", style: s
 def _plain_table(head: list[str], rows: list[list[str]]) -> str:
     body = "".join(_row("td", head, row) for row in rows)
     return f"<table><thead>{_row('th', head, head)}</thead><tbody>{body}</tbody></table>"
+
+
+def _metrics(report: Report) -> str:
+    return _section(METRICS, _scroll(_plain_table(*report.metrics))) if report.metrics[1] else ""
 
 
 def _pairs(report: Report) -> str:

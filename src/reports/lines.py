@@ -4,10 +4,13 @@ An entry wants some runs; a `Line` holds those of them that may share a cell. Re
 other lists of videos are in a line of their own.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from src.errors import UserError
+from src.metrics import Interval
 from src.reports.runs import Condition, Run, read_run
 from src.reports.sources import Entry
 from src.runs.records import Cost, Order
@@ -17,7 +20,7 @@ from src.sweeps import paper
 from src.sweeps.manifest import Job
 from src.text import printable
 
-METRICS = ("top1", "top3", "top5", "mean_class")
+METRICS = ("top1", "top3", "top5", "mean_class", "macro_f1", "ece", "nll")
 LONGEST_REASON = 160  # characters of why a run is missing
 
 
@@ -34,6 +37,23 @@ class Result:
     def scores(self) -> Scores | None:
         """Per-video scores."""
         return self.runs[0].scores if len(self.runs) == 1 else self.added
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """The metrics, and what is known of calibration: `ece`, `nll`, `temperature`, `scaled_ece`, `scaled_nll`."""
+        if len(self.runs) > 1:
+            known = self.added.confidences().measures() if self.added is not None and self.added.finite else {}
+            return self.metrics | known
+        found = self.runs[0].results.calibration
+        known = {} if found is None else dataclasses.asdict(found)
+        return self.metrics | {name: value for name, value in known.items() if value is not None}
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % bootstrap interval over test videos of each of `values` that has one."""
+        if len(self.runs) > 1:
+            return self.added.intervals() if self.added is not None else {}
+        return self.runs[0].results.intervals
 
     @property
     def order(self) -> Order | None:
@@ -80,8 +100,13 @@ class Line:
 
     def summary(self, metric: str = "top1") -> Summary | None:
         """Mean and deviations over the runs that have this metric."""
-        values = {key: r.metrics[metric] for key, r in self.results.items() if metric in r.metrics}
+        values = {key: r.values[metric] for key, r in self.results.items() if metric in r.values}
         return summarize(values) if values else None
+
+    def interval(self, metric: str) -> Interval | None:
+        """The metric's 95 % interval over test videos, of a line with a single result."""
+        results = list(self.results.values())
+        return results[0].intervals.get(metric) if len(results) == 1 else None
 
     @property
     def paper(self) -> float | None:
@@ -268,14 +293,19 @@ def _added(empty: Line, a: Line, b: Line) -> Line:
         if key not in b.results:
             continue
         try:
-            results[key] = _add(a.results[key], b.results[key])
+            results[key] = add(a.results[key], b.results[key])
         except UserError as error:
             problems.append(f"{empty.name}, {key_label(key)}: {error}")
-    added = replace(empty, condition=a.condition, results=results, cost=_sum(a.cost, b.cost), problems=problems)
+    added = replace(empty, condition=a.condition, results=results, cost=add_costs(a.cost, b.cost), problems=problems)
     return replace(added, expected={}) if a.condition is not None and a.condition.frozen else added
 
 
-def _add(a: Result, b: Result) -> Result:
+def add(a: Result, b: Result) -> Result:
+    """The sum of two streams' scores of one split and seed, video by video.
+
+    Raises:
+        UserError: they have other lists, videos, classes or labels, or scores that cannot be read.
+    """
     if a.runs[0].lists != b.runs[0].lists:
         raise UserError("the two streams have different lists of videos; they are not added")
     if a.scores is None or b.scores is None:
@@ -284,7 +314,8 @@ def _add(a: Result, b: Result) -> Result:
     return Result(a.key, [*a.runs, *b.runs], scores.metrics(), scores)
 
 
-def _sum(a: Cost | None, b: Cost | None) -> Cost | None:
+def add_costs(a: Cost | None, b: Cost | None) -> Cost | None:
+    """What both networks cost together; None where one is not known."""
     if a is None or b is None:
         return None
     return Cost(a.params + b.params, a.macs + b.macs, a.operations + b.operations)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from src.reports import comparisons, order
+from src.reports import comparisons, metrics, order
 from src.reports.comparisons import Comparison
 from src.reports.lines import Line, lines_of
 from src.reports.order import OrderRow
@@ -35,6 +35,11 @@ class Report:
     def missing(self) -> list[tuple[str, list[str]]]:
         """Rows with runs that have no result yet."""
         return [(line.name, line.missing) for line in self.lines if line.missing]
+
+    @cached_property
+    def metrics(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and rows of all metrics of every line; no rows where the main table has them all."""
+        return metrics.table(self.lines)
 
     @cached_property
     def order(self) -> list[OrderRow]:
@@ -70,12 +75,15 @@ class Report:
                 "Holm's correction for the number of comparisons. Only first, only second: what only this row got "
                 "right, over all runs."
             )
+        if self.metrics[1]:
+            said.append(metrics.EXPLAINED)
         if self.order:
             said.append(
                 "Order sensitivity: top-1 over the same test with the time steps of the head's maps shuffled (mean ± "
                 "standard deviation over the draws, the same for all runs with as many steps), reversed, and each "
                 "replaced by the mean of the others; p of McNemar's exact test against the true order, for shuffles "
-                "the median of the draws. Average pooling cannot see order: its scores do not change."
+                "the median of the draws. Average, attentive and multi-query pooling cannot see order: their "
+                "scores do not change."
             )
         return [*said, *dict.fromkeys(map(printable, self._problems()))]
 

@@ -127,6 +127,9 @@ def read_run(folder: RunFolder) -> Run | None:
     for name, value in results.metrics.items():
         if not 0 <= value <= 100:
             raise DamagedError(folder.results, f"metrics.{name} is {value:g} %")
+    found = results.calibration
+    if found is not None and not (0 <= found.ece <= 100 and 0 <= (found.scaled_ece or 0) <= 100):
+        raise DamagedError(folder.results, f"calibration.ece is {found.ece:g} or {found.scaled_ece} %")
     return Run(folder, results)
 
 

@@ -12,7 +12,9 @@ from rich.text import Text
 
 from src.reports import order
 from src.reports.comparisons import Comparison
-from src.reports.lines import METRICS, Line
+from src.reports.lines import METRICS as IN_CSV
+from src.reports.lines import Line
+from src.reports.metrics import METRICS
 from src.reports.order import ORDER
 from src.reports.report import Report
 from src.text import DASH, PLAIN_WIDTH, mean_of, number, printable, probability
@@ -104,6 +106,8 @@ def pair_table(comparisons: Sequence[Comparison]) -> tuple[list[str], list[list[
 def terminal(report: Report) -> RenderableType:
     """For rich's console."""
     parts: list[RenderableType] = [_rich(report.title, report.subtitle, *main_table(report))]
+    if report.metrics[1]:
+        parts.append(_rich(METRICS, "", *report.metrics))
     if report.comparisons:
         parts.append(_rich("Paired tests", "", *pair_table(report.comparisons)))
     if report.order:
@@ -135,6 +139,8 @@ def markdown(report: Report) -> str:
     if report.subtitle:
         parts += [report.subtitle, ""]
     parts += pipes(*main_table(report))
+    if report.metrics[1]:
+        parts += ["", f"### {METRICS}", "", *pipes(*report.metrics)]
     if report.comparisons:
         parts += ["", "### Paired tests", "", *pipes(*pair_table(report.comparisons))]
     if report.order:
@@ -191,7 +197,7 @@ def _cell(value: Any) -> Any:
 
 
 def _record(report: Report, line: Line) -> dict[str, Any]:
-    summaries = {metric: line.summary(metric) for metric in METRICS}
+    summaries = {metric: line.summary(metric) for metric in IN_CSV}
     top1 = summaries["top1"]
     changed = order.means(line)
     condition = line.condition
@@ -240,6 +246,8 @@ def latex(report: Report) -> str:
     caption = report.title + (f" ({report.subtitle})" if report.subtitle else "")
     label = "tab:" + re.sub(r"[^\w-]", "-", report.name, flags=re.ASCII)
     parts = [_tabular(caption, label, *main_table(report))]
+    if report.metrics[1]:
+        parts.append(_tabular(METRICS, f"{label}-metrics", *report.metrics))
     if report.comparisons:
         parts.append(_tabular("Paired tests", f"{label}-pairs", *pair_table(report.comparisons)))
     if report.order:

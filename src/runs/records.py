@@ -135,6 +135,22 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How far a network's probabilities on the test videos can be believed; how measured: src/metrics.py.
+
+    The scaled numbers are those of scores divided by the temperature. None where no temperature could be fitted: there
+    are no validation videos, they are the test videos, or all of them are right.
+    """
+
+    bins: int
+    ece: float  # percent, expected calibration error
+    nll: float  # nats, negative log-likelihood
+    temperature: float | None  # fitted on the validation videos, as training sees them: centre clips
+    scaled_ece: float | None
+    scaled_nll: float | None
+
+
+@dataclass(frozen=True)
 class Results:
     """results.json: the sign that a run has finished, and everything that a report needs of it."""
 
@@ -161,6 +177,8 @@ class Results:
     unreadable: dict[str, list[str]]  # phase → messages
     settings: dict[str, Any] = field(default_factory=dict)  # option → value of what defines the run
     order: Order | None = None  # with test.order=true
+    calibration: Calibration | None = None  # None where a score is not finite
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # metric → 95 %, over test videos
 
 
 @dataclass(frozen=True)
@@ -184,6 +202,8 @@ class Evaluation:
     seconds: float
     unreadable: dict[str, list[str]]  # phase → messages
     order: Order | None = None  # with test.order=true
+    calibration: Calibration | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from src.runs.trained import KEY, Description
 from src.text import first_line, listed
 from src.training import averaging
 
+TEMPERATURE = "temperature"  # of a checkpoint: what its weights' scores are divided by to be calibrated
 PROGRESS = {  # what a checkpoint needs for a run to go on from it
     **{"epoch": int, "global_step": int, "loops": dict, "callbacks": dict},
     **{"optimizer_states": list, "lr_schedulers": list},
@@ -200,6 +202,14 @@ def _compare(module: nn.Module, stored: dict[str, Tensor], path: Path) -> None:
 
 
 def restore(module: nn.Module, path: Path) -> None:
-    """Put a checkpoint's weights into the network that it fits."""
+    """Put a checkpoint's weights, and the temperature fitted for them, into the network that it fits."""
     check_fit(module, path)
-    module.load_state_dict(read(path)["state_dict"])
+    content = read(path)
+    module.load_state_dict(content["state_dict"])
+    module.temperature = temperature_of(content)  # type: ignore[assignment]
+
+
+def temperature_of(content: Mapping[str, Any]) -> float | None:
+    """The temperature that a checkpoint keeps; None where it has none."""
+    value = content.get(TEMPERATURE)
+    return value if isinstance(value, float) and 0 < value < math.inf else None

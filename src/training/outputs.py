@@ -15,9 +15,10 @@ from rich.console import Console
 from src.build.network import measure_network
 from src.data.annotations import Lists, Video, list_digest
 from src.data.datamodule import VideoData
+from src.metrics import BINS
 from src.models import cost as network_cost
 from src.models.recognizer import Recognizer
-from src.runs.records import SCHEMA, Best, Cost, DataRecord, Evaluation, Origin, Results, Videos
+from src.runs.records import SCHEMA, Best, Calibration, Cost, DataRecord, Evaluation, Origin, Results, Videos
 from src.scores import Scores
 from src.text import first_line, printable
 from src.training import attention, mistakes, order
@@ -94,7 +95,23 @@ def results(
         unreadable=unreadable,
         settings=settings,
         order=module.order,
+        calibration=calibration(tested, module.temperature if data.val != data.test else None) if tested else None,
+        intervals=tested.intervals() if tested else {},
     )
+
+
+def calibration(scores: Scores, temperature: float | None) -> Calibration | None:
+    """How far the probabilities can be believed, as they are and with a temperature; None where scores are not finite.
+
+    temperature: fitted on other videos than these.
+    """
+    if not scores.finite:
+        return None
+    plain = {name: round(value, 4) for name, value in scores.confidences().measures().items()}
+    if temperature is None:
+        return Calibration(BINS, plain["ece"], plain["nll"], None, None, None)
+    scaled = {name: round(value, 4) for name, value in scores.confidences(temperature).measures().items()}
+    return Calibration(BINS, plain["ece"], plain["nll"], round(temperature, 4), scaled["ece"], scaled["nll"])
 
 
 def all_unreadable(trainer: Trainer, module: Recognition) -> dict[str, list[str]]:
@@ -202,6 +219,20 @@ def print_summary(console: Console, outcome: Results, folder: Path, hint: str | 
         console.print(f"logged offline; to upload: {printable(hint)}")
 
 
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"
+
+
+def _calibration_line(found: Calibration) -> str:
+    line = f"calibration: ECE {found.ece:.2f} %, NLL {found.nll:.3f}"
+    if found.temperature is None:
+        return line
+    return (
+        f"{line}; with temperature {found.temperature:.2f}, fitted on the validation videos: "
+        f"ECE {found.scaled_ece:.2f} %, NLL {found.scaled_nll:.3f}"
+    )
+
+
 def print_test(console: Console, outcome: Results | Evaluation) -> None:
     """What was left out, the metrics, and what the order of time matters to them."""
     for phase, messages in outcome.unreadable.items():
@@ -209,8 +240,12 @@ def print_test(console: Console, outcome: Results | Evaluation) -> None:
         for message in messages:
             console.print(f"  {printable(message)}")
     if outcome.metrics is not None:
-        values = "  ".join(f"{name} {value:.2f} %" for name, value in outcome.metrics.items())
-        console.print(f"test over {outcome.tested} videos: {values}")
+        values = []
+        for name, value in outcome.metrics.items():
+            values.append(f"{name} {value:.2f} %{_interval(outcome.intervals.get(name))}")
+        console.print(f"test over {outcome.tested} videos: {'  '.join(values)}")
+    if outcome.calibration is not None:
+        console.print(_calibration_line(outcome.calibration))
     if outcome.order is not None:
         for sentence in order.sentences(outcome.order):
             console.print(sentence)

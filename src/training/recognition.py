@@ -25,6 +25,7 @@ from src.runs.records import Order
 from src.scores import Scores
 from src.text import listed
 from src.training import order
+from src.training.checkpoints import TEMPERATURE, temperature_of
 from src.training.mixing import Mixing, labels_of
 from src.training.recipe import Recipe, parameter_groups, resting, scale_rates, schedules, steps_in_epoch
 
@@ -108,6 +109,7 @@ class Recognition(LightningModule):
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
         self.diverged = False
         self.val_metrics: dict[str, float] = {}  # of this epoch; empty without a validation
+        self.temperature: float | None = None  # fitted on the validation videos, of the weights as they are
         self.result: Scores | None = None  # of the test
         self.order: Order | None = None
 
@@ -138,6 +140,7 @@ class Recognition(LightningModule):
             self.recognizer.let_rest(rest, with_gradients=self.trainer.world_size > 1)
         torch.manual_seed(zlib.crc32(f"{self.seed} {self.current_epoch} {self.global_rank}".encode()))
         self.val_metrics = {}
+        self.temperature = None
         self.train_top1.reset()
         self.log("lr", self.learning_rate, rank_zero_only=True)
 
@@ -186,10 +189,12 @@ class Recognition(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["diverged"] = self.diverged
+        checkpoint[TEMPERATURE] = self.temperature
         checkpoint["unreadable"] = {phase: sorted(messages) for phase, messages in self.unreadable.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.diverged = bool(checkpoint.get("diverged", False))
+        self.temperature = temperature_of(checkpoint)
         for phase, messages in checkpoint.get("unreadable", {}).items():
             self.unreadable[phase].update(messages)
 
@@ -249,6 +254,7 @@ class Recognition(LightningModule):
             self._note_divergence(f"the network's scores of the validation videos are not finite in {self._place()}")
         metrics = {"loss": scores.loss(), **scores.metrics()}
         self.val_metrics = {f"val/{name}": value for name, value in metrics.items()}
+        self.temperature = scores.temperature()
         self.log_dict(self.val_metrics, prog_bar=False, sync_dist=False)
 
     # Testing

@@ -63,6 +63,12 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
         raise
 
 
+def _temperature(trained: Trained, module: Recognition, data: VideoData) -> float | None:
+    """The one that was fitted on the run's validation videos, where these are others."""
+    tested = Videos(**list_digest(data.videos["test"]))  # type: ignore[arg-type]
+    return module.temperature if trained.data.val != tested else None
+
+
 def _test(
     trained: Trained, cfg: DictConfig, changed: list[str], module: Recognition, data: VideoData, target: Path
 ) -> Evaluation:
@@ -93,6 +99,8 @@ def _test(
         seconds=round(time.perf_counter() - start, 1),
         unreadable=outputs.all_unreadable(trainer, module),
         order=module.order,
+        calibration=outputs.calibration(scores, _temperature(trained, module, data)),
+        intervals=scores.intervals(),
     )
     outputs.print_test(terminal, outcome)  # first: where the disk is full the figures are not lost
     files.write_text(target / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))

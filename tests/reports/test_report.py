@@ -96,7 +96,7 @@ def test_latex_and_markdown_escape_what_they_must(sweep: None, capsys: pytest.Ca
     run_report("mini", "format=latex")
     text = capsys.readouterr().out
     assert r"average \& $<$b$>$50 \%$<$/b$>$\_x" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     assert r"$\pm$" in text
     assert all(line.startswith("%") or line.isascii() for line in text.splitlines())
     (line,) = lines_of([Entry("a|b", [], [], {})])
