@@ -314,6 +314,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "model.statistics.*": ANYTHING,
     "model.lr.*": number(0),
     "model.bert.*": ANYTHING,
+    "model.published": ANYTHING,
     "model.pretrained": optional(ANYTHING),
     "model.pretrained.*": ANYTHING,
     "optim.optimizer.fused": FLAG,

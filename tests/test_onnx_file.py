@@ -16,14 +16,14 @@ from src.prediction import onnx_file
 from tests.conftest import write_video
 from tests.networks import clips, export, opened, random_network
 from tests.small_runs import exit_of
-from tests.tiny import options, tiny
+from tests.tiny import models, options, tiny
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 helper, DEFAULT = onnx.helper, onnx.TensorProto.DEFAULT
 
-PAIRS = [(model, pooling) for model in options("model") for pooling in options("pooling")]
+PAIRS = [(model, pooling) for model in models() for pooling in options("pooling")]
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_every_pair(tmp_path: Path, model: str, pooling: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "pooling"), [*((model, "bert") for model in options("model")), ("tiny", "lstm")])
+@pytest.mark.parametrize(("model", "pooling"), [*((model, "bert") for model in models()), ("tiny", "lstm")])
 def test_other_formats_precisions_and_flow(tmp_path: Path, model: str, pooling: str) -> None:
     found = random_network(*tiny(model), f"pooling={pooling}", "modality=flow")
     for kind, ending in (("onnx", ".onnx"), ("torch_export", ".pt2"), ("safetensors", ".safetensors")):

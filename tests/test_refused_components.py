@@ -14,13 +14,13 @@ from src.errors import UsageError, UserError
 from src.training.loop import make_trainer, refusals_named
 from src.training.recipe import check_recipe
 
-from tests.tiny import options, tiny
+from tests.tiny import networks, options, tiny
 
 WRONG = ("abc", "", -1, 0, 2.5, True, None, [], ["x"], [1, 2, 3], [[1]], float("nan"), float("inf"), {"a": 1})
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", networks())
 def test_whatever_a_backbone_is_given_it_is_built_or_refused(model: str) -> None:
     """Also by its constructor alone: options of one's own have no declared range."""
     cfg = compose([*tiny(model), "pooling=bert"])

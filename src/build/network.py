@@ -76,10 +76,11 @@ def measure_network(cfg: DictConfig, num_classes: int) -> dict[str, Cost]:
         UsageError: as `build_recognizer`; or its clips do not go through it.
     """
     clip = cfg.model.clip
-    no_clips = torch.empty(0, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
-    network = skeleton(cfg, num_classes)
+    with torch.device("meta"):
+        one_clip = torch.empty(1, cfg.modality.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
+        network = skeleton(cfg, num_classes)
     try:
-        return measure(network, no_clips)
+        return measure(network, one_clip)
     except NONSENSE as error:
         raise refusal(f"{_names(cfg)} model.clip.frames={clip.frames} model.clip.crop={clip.crop}", error) from error
 
@@ -102,7 +103,7 @@ class _WithoutInitialValues(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in (Tensor.normal_, Tensor.uniform_):
-            return args[0]
+            return args[0].zero_()  # a value that samplers which draw until one fits accept
         if getattr(func, "__module__", None) == "torch.nn.init":  # gives back the tensor that it fills
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)

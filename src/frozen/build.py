@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from src.data.datamodule import VideoData
 from src.errors import UsageError
@@ -61,10 +62,11 @@ def features_root(cfg: DictConfig) -> Path:
     return home_expanded(cfg.features.root) if cfg.features.root else cache("features")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def view_shapes(recognizer: Recognizer, clips: VideoData) -> list[tuple[int, ...]]:
     """For each pathway the shape C, T, H, W of what the trunk makes of one view; nothing is computed."""
     clip, source = clips.source.clip, clips.source
-    no_clips = torch.empty(0, source.channels, clip.frames, clip.crop, clip.crop)  # N C T H W
     device = next(recognizer.parameters()).device
-    return [tuple(one.shape[1:]) for one in recognizer.trunk(no_clips.to(device))]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        view = torch.empty(1, source.channels, clip.frames, clip.crop, clip.crop, device=device)  # N C T H W
+        return [tuple(one.shape[1:]) for one in recognizer.trunk(view)]

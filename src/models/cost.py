@@ -1,21 +1,24 @@
-"""Parameters and operations of a network, part by part, as the paper counts them.
+"""Parameters and operations of a network, part by part.
 
-Counts follow from shapes alone, so that a batch of no clips is enough: no layer has anything to compute then.
+Multiply-accumulates are half of what PyTorch's own counter finds; the paper's operations are another sum, see `Cost`.
+On the meta device counts follow from shapes alone: nothing is computed, and nothing is hidden in a fused kernel.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from src.models.recognizer import Recognizer
 
 PARTS = ("backbone", "reduction", "head", "classifier")
+ATEN = torch.ops.aten
+LAYERS = {ATEN.convolution, ATEN.addmm, ATEN.mm}  # products with weights; bmm and attention are of activations
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,10 @@ class Cost:
     """What one clip costs.
 
     params: number of trained values.
-    macs: multiply-accumulates of convolutions and linear layers, those inside attention and LSTM included.
-    operations: the paper's GFlops: macs, 2 per batch-norm output, 1 per output of a ReLU that is a module,
-        1 per output of a plain max-pooling module.
+    macs: multiply-accumulates of convolutions and matrix products, those of attention and LSTM included.
+    operations: the paper's GFlops: macs without the products of two activations (queries with keys, weights with
+        values), 2 per batch-norm output, 1 per output of a ReLU that is a module, 1 per output of a plain max-pooling
+        module.
     """
 
     params: int = 0
@@ -37,26 +41,39 @@ class Cost:
 
 
 def measure(recognizer: Recognizer, clip: Tensor) -> dict[str, Cost]:
-    """The cost of each of PARTS for one of the normalised clips (N, C, T, H, W); N may be 0."""
+    """The cost of each of PARTS for one normalised clip (1, C, T, H, W); both on the meta device."""
     costs: dict[str, Cost] = defaultdict(Cost)
     handles = []
 
-    def count(part: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        macs = multiply_accumulates(module, inputs, output)
-        costs[part] += Cost(macs=macs, operations=macs + other_operations(module, output))
+    def count(part: str, module: nn.Module, _: Any, output: Any) -> None:
+        costs[part] += Cost(operations=other_operations(module, output))
 
     for name, module in recognizer.named_modules():
         part = part_of(name)
         params = sum(p.numel() for p in module.parameters(recurse=False))
         costs[part] += Cost(params=params)
         handles.append(module.register_forward_hook(partial(count, part)))
+    steps: tuple[Callable[[Any], Any], ...]
+    steps = (recognizer.trunk, recognizer.backbone.reduce, recognizer.pooling, recognizer.classifier)
     training = recognizer.training
+    recognizer.eval()
+    value: Any = clip
     with torch.no_grad():
-        recognizer.eval()(clip)
+        for part, step in zip(PARTS, steps, strict=True):
+            with FlopCounterMode(display=False) as counter:
+                value = step(value)
+            costs[part] += counted(counter)
     recognizer.train(training)
     for handle in handles:
         handle.remove()
     return {part: costs[part] for part in PARTS}
+
+
+def counted(counter: FlopCounterMode) -> Cost:
+    """Multiply-accumulates that a counter has seen, and those of them that the paper counts."""
+    found = counter.get_flop_counts().get("Global", {})
+    of_layers = sum(flops for operation, flops in found.items() if operation in LAYERS)
+    return Cost(macs=counter.get_total_flops() // 2, operations=of_layers // 2)
 
 
 def part_of(name: str) -> str:
@@ -69,33 +86,13 @@ def part_of(name: str) -> str:
     return "classifier"
 
 
-def multiply_accumulates(module: nn.Module, inputs: Any, output: Any) -> int:
-    """The multiply-accumulates of one call that use this module's own weights, for one clip."""
-    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return _size(output) * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return _size(output) * module.in_features
-    if isinstance(module, nn.MultiheadAttention):  # never calls its output projection as a module
-        queries, keys = inputs[0].shape[1], inputs[1].shape[1]  # both (N, L, C)
-        return int(2 * (queries + keys) * module.embed_dim**2)
-    if isinstance(module, nn.LSTM):
-        weights = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
-        return int(inputs[0].shape[1] * weights)  # (N, T, C)
-    return 0
-
-
 def other_operations(module: nn.Module, output: Any) -> int:
     """What the paper counts beside multiply-accumulates, for one clip."""
     if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        return 2 * _size(output)
+        return int(2 * output.numel())
     if isinstance(module, nn.ReLU) or type(module) is nn.MaxPool3d:
-        return _size(output)
+        return int(output.numel())
     return 0
-
-
-def _size(output: Tensor) -> int:
-    """Values of one clip, without the batch dimension."""
-    return math.prod(output.shape[1:])
 
 
 def total(parts: Mapping[str, Cost]) -> Cost:

@@ -12,14 +12,14 @@ from src.scores import Scores
 
 from tests.conftest import write_video
 from tests.frozen.made import close, filled, tensors, unfilled, words
-from tests.tiny import SMALL, options
+from tests.tiny import SMALL, networks
 from tests.training_runs import TIMES, train
 
 POOLINGS = ("bert_late_fusion", "bert_early_fusion", "nonlocal_concat_fc")  # the last reads maps
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", networks())
 def test_logits_are_those_of_clips(model: str, pooling: str, videos: Path, tmp_path: Path) -> None:
     size = [f"model={model}", *SMALL.get(model, []), "model.clip.frames=16", "reduction=none"]
     data, recognizer = unfilled([*words(videos, tmp_path), *size, f"pooling={pooling}"])

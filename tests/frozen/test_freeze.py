@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from tests.frozen.made import close, unfilled, warm, words
 from tests.models.test_every_pair import composed
-from tests.tiny import CLASSES, CROP, FRAMES, options
+from tests.tiny import CLASSES, CROP, FRAMES, models, networks, options
 from tests.training_runs import assert_same, cut, train, weights
 from tests.training_runs import composed as whole
 
-POOLINGS, MODELS = options("pooling"), options("model")
+POOLINGS, MODELS = options("pooling"), models()
+NETWORKS = networks()
 CLIP = torch.randint(0, 256, (2, 3, FRAMES, CROP, CROP), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -69,7 +70,7 @@ def check(model: str, pooling: str, reduction: str | None = None) -> None:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_every_backbone_with_every_head(model: str, pooling: str) -> None:
     check(model, pooling)
 
@@ -77,7 +78,7 @@ def test_every_backbone_with_every_head(model: str, pooling: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("reduction", [kind for kind in options("reduction") if kind != "paper"])
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_every_reduction(model: str, pooling: str, reduction: str) -> None:
     try:
         network(model, pooling, reduction)

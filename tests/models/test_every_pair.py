@@ -12,7 +12,7 @@ from src.build import build_recognizer
 from src.build.compose import compose
 from src.errors import UserError
 
-from tests.tiny import CLASSES, CROP, FRAMES, options, tiny
+from tests.tiny import CLASSES, CROP, FRAMES, models, networks, options, tiny
 
 REDUCTIONS = [kind for kind in options("reduction") if kind != "paper"]
 
@@ -53,7 +53,7 @@ def check(recognizer, in_channels=3):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("pooling", options("pooling"))
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", networks())
 def test_every_pair(model, pooling, reduction):
     cfg = composed(model, pooling).copy()
     cfg.reduction.kind = reduction
@@ -66,7 +66,7 @@ def test_every_pair(model, pooling, reduction):
     check(recognizer)
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_paper_reduction_is_the_default_and_always_possible(model):
     for pooling in options("pooling"):
         cfg = composed(model, pooling)
@@ -74,12 +74,12 @@ def test_paper_reduction_is_the_default_and_always_possible(model):
         build_recognizer(cfg)
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_flow(model):
     check(build_recognizer(composed(model, "bert", "flow")), in_channels=2)
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", networks())
 @torch.no_grad()
 def test_the_order_of_feature_maps_matters_to_the_heads_that_say_so(model):
     torch.manual_seed(0)
@@ -126,7 +126,7 @@ def test_a_new_head_is_one_file_and_one_yaml(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     assert options("pooling", tmp_path / "conf") == ["peak"]  # so the tests above would find it
-    for model in options("model"):
+    for model in networks():
         search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
         recognizer = build_recognizer([search, *tiny(model), "pooling=peak"])
         check(recognizer)

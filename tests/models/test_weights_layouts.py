@@ -5,6 +5,7 @@ import pytest
 import torch
 from src.build import build_recognizer
 from src.models import weights
+from src.models.backbones.wrapped import Wrapped
 from src.models.weights.layouts import LAYOUTS, recognise, strip_prefixes
 from torch import nn
 
@@ -85,7 +86,8 @@ def test_nothing_is_missing_and_nothing_left_over(name):
 
 def test_every_layout_has_a_checkpoint():
     recognised = [recognise(strip_prefixes(entry["state_dict"]).values()) for entry in layouts().values()]
-    assert set(recognised) == set(LAYOUTS)
+    # Those of other libraries' networks are tested beside the libraries.
+    assert set(recognised) == {layout for layout in LAYOUTS if not issubclass(layout.backbone, Wrapped)}
 
 
 def batch_statistics(recognizer):

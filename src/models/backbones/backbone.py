@@ -16,12 +16,14 @@ class Backbone(nn.Module):
         its weights do not show.
     replaced: blocks that a reduction takes the place of. Start of the tensor names of such a block → start of the
         names of the block in its place, both inside the backbone. Empty for most.
+    own_classifier_fits: whether the classifier that is published with its weights reads the mean of its map.
     """
 
     channels: tuple[int, ...]
     reduction: nn.Module
     behind: tuple[str, ...] = ()
     replaced: dict[str, str]
+    own_classifier_fits: bool = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,9 @@ from src.models.backbones.i3d import I3D
 from src.models.backbones.r2plus1d import R2Plus1D
 from src.models.backbones.resnext import ResNeXt
 from src.models.backbones.slowfast import SlowFast
+from src.models.backbones.torchvision import S3D, VideoResNet
+from src.models.backbones.torchvision_transformers import MViT, Swin
+from src.models.backbones.transformers import VJEPA2, VideoMAE
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -21,6 +24,7 @@ class Layout:
     marks: names by which a checkpoint of this layout is recognised.
     rules: regular expressions and replacements that turn its names into ours, applied one after the other.
     pretrained: it holds a backbone with its own classifier: head and reduction keep their initial values.
+    optional: starts of our names of tensors that networks of this backbone need not have.
     has_flow: flow weights are published as well, so that RGB ones are never converted for flow.
     """
 
@@ -30,6 +34,7 @@ class Layout:
     rules: Rules
     pretrained: bool = False
     has_flow: bool = False
+    optional: tuple[str, ...] = ()
 
     def target(self, name: str) -> str | None:
         """Our name of the tensor `name`; None if the layout has no such tensor."""
@@ -155,6 +160,22 @@ R2PLUS1D_RELEASE: Rules = (
     *numbered(r"features\.", "backbone.stages.", range(1, 5)),
     *HEADS,
 )
+TORCHVISION: Rules = (
+    (r"^(fc|head|head\.1|classifier\.1)\.(?=(weight|bias)$)", "classifier."),
+    (r"^(?!classifier\.)", "backbone.network."),
+)
+VIDEOMAE: Rules = (
+    (r"^videomae\.", "backbone.network."),
+    (r"^fc_norm\.", "backbone.fc_norm."),
+    (r"\.q_bias$", ".query.bias"),
+    (r"\.v_bias$", ".value.bias"),
+)
+VJEPA: Rules = (
+    (r"^(vjepa2\.)?encoder\.", "backbone.network."),
+    (r"^(vjepa2\.)?predictor\.", "backbone.predictor."),  # of the training, not of the network
+    (r"^pooler\.", "backbone.pooler."),
+)
+POOLERS = ("backbone.predictor.", "backbone.pooler.")
 
 OWN = Layout("this project", None, (), ())
 LAYOUTS = (
@@ -170,6 +191,34 @@ LAYOUTS = (
     Layout("PyTorchVideo", SlowFast, ("blocks.0.multipathway_blocks.0.conv.weight",), PYTORCHVIDEO, pretrained=True),
     Layout("PySlowFast", SlowFast, ("s1.pathway0_stem.conv.weight",), PYSLOWFAST, pretrained=True),
     Layout("ig65m-pytorch", R2Plus1D, ("stem.0.weight", "layer1.0.conv1.0.0.weight"), IG65M, pretrained=True),
+    Layout("torchvision", VideoResNet, ("stem.0.weight", "layer1.0.conv1.1.weight"), TORCHVISION, pretrained=True),
+    Layout("torchvision", S3D, ("features.0.0.0.weight", "features.5.branch0.0.weight"), TORCHVISION, pretrained=True),
+    Layout("torchvision", MViT, ("conv_proj.weight", "pos_encoding.class_token"), TORCHVISION, pretrained=True),
+    Layout("torchvision", Swin, ("patch_embed.proj.weight", "features.0.0.norm1.weight"), TORCHVISION, pretrained=True),
+    Layout(
+        "transformers",
+        VideoMAE,
+        ("videomae.embeddings.patch_embeddings.projection.weight",),
+        VIDEOMAE,
+        pretrained=True,
+        optional=("backbone.fc_norm.",),
+    ),
+    Layout(
+        "transformers",
+        VJEPA2,
+        ("encoder.embeddings.patch_embeddings.proj.weight",),
+        VJEPA,
+        pretrained=True,
+        optional=POOLERS,
+    ),
+    Layout(
+        "transformers",
+        VJEPA2,
+        ("vjepa2.encoder.embeddings.patch_embeddings.proj.weight",),
+        VJEPA,
+        pretrained=True,
+        optional=POOLERS,
+    ),
     Layout("the authors' ResNeXt", ResNeXt, ("features.4.0.conv1.weight",), RESNEXT_RELEASE),
     Layout("the authors' I3D", I3D, ("features.0.conv3d.weight",), I3D_RELEASE),
     Layout("the authors' SlowFast", SlowFast, ("model.s1.pathway0_stem.conv.weight",), SLOWFAST_RELEASE),
@@ -177,14 +226,18 @@ LAYOUTS = (
 )
 
 
-def recognise(names: Collection[str]) -> Layout | None:
-    """The layout of a checkpoint with these tensor names; None if it is not one of the known ones."""
+def recognise(names: Collection[str], backbone: Backbone | None = None) -> Layout | None:
+    """The layout of a checkpoint with these tensor names; None if it is not one of the known ones.
+
+    backbone: that it is for; of several layouts with these names (ig65m-pytorch's are torchvision's) its own is taken.
+    """
     if "classifier.weight" in names and any(name.startswith("backbone.") for name in names):
         return OWN
-    for layout in LAYOUTS:
-        if all(mark in names for mark in layout.marks):
+    fitting = [layout for layout in LAYOUTS if all(mark in names for mark in layout.marks)]
+    for layout in fitting:
+        if layout.backbone is not None and isinstance(backbone, layout.backbone):
             return layout
-    return None
+    return fitting[0] if fitting else None
 
 
 def strip_prefixes(names: Collection[str]) -> dict[str, str]:

@@ -74,6 +74,9 @@ def _fill(recognizer: Recognizer, content: Mapping[str, Any]) -> Loaded:
         for block in recognizer.backbone.replaced:
             dropped += _drop(named, f"backbone.{block}")
         notes += _cross_modality(named, expected, layout)
+    for part in layout.optional:
+        if not any(name.startswith(part) for name in expected):
+            _drop(named, part)
     if _other_classifier(named, expected, recognizer, layout):
         dropped += _drop(named, "classifier.")
     tensors = assemble(named)
@@ -96,6 +99,8 @@ def _other_classifier(named: Named, expected: Mapping[str, Tensor], recognizer: 
     """Whether the checkpoint's classifier is for other classes, or for other features than the network's."""
     if "classifier.weight" not in named:
         return False
+    if layout.pretrained and not recognizer.backbone.own_classifier_fits:
+        return True
     theirs = named["classifier.weight"][1].shape
     ours = expected["classifier.weight"].shape
     if theirs[:1] != ours[:1]:
@@ -113,7 +118,7 @@ def _cross_modality(named: Named, expected: Mapping[str, Tensor], layout: Layout
         return []
     changed = []
     for name, (theirs, tensor) in named.items():
-        first = name.startswith("backbone.stem") and tensor.ndim == 5 and name in expected
+        first = name.startswith("backbone.") and tensor.ndim == 5 and name in expected
         if first and (tensor.shape[1], expected[name].shape[1]) == (3, 2):
             named[name] = (theirs, tensor.mean(dim=1, keepdim=True).expand(-1, 2, -1, -1, -1) * 1.5)
             changed.append(name)
@@ -132,13 +137,14 @@ def _check_fit(
 ) -> None:
     """UserError that names what is missing, left over or of another shape."""
     left = []
-    other = []
+    unlike = []
     for name, tensor in tensors.items():
         shape = tuple(tensor.shape)
         if name not in expected:
             left.append(f"{shown(name)} {shape}")
         elif tensor.shape != expected[name].shape:
-            other.append(f"{name} {shape}, the network has {tuple(expected[name].shape)}")
+            unlike.append(name)
+    other = [f"{name} {tuple(tensors[name].shape)}, the network has {tuple(expected[name].shape)}" for name in unlike]
     problems = []
     if missing:
         problems.append("missing: " + listed([f"{name} {tuple(expected[name].shape)}" for name in missing]))
@@ -147,6 +153,10 @@ def _check_fit(
     if other:
         problems.append("of another shape: " + listed(other))
     problems += _other_lengths(tensors, expected)
+    if any(name.startswith("backbone.") and "pos" in name.rpartition(".")[2] for name in unlike):
+        problems.append(
+            "its positions are for clips of another size; leave model.clip.frames= and model.clip.crop= out"
+        )
     if problems:
         raise UserError(f"the checkpoint (layout of {layout.name}) does not fit the network; {'; '.join(problems)}")
 

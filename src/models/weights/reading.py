@@ -16,6 +16,7 @@ from src.models.weights import i3d_jax, safetensors
 from src.text import printable
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model")  # keys that weights lie under in files
+INDEX = "relative_position_index"  # of shifted windows; follows from their size
 COUNTER = "num_batches_tracked"  # absent from the files of old PyTorch versions; nothing depends on it
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PICKLES_OF_OLD_FORMAT = 5  # magic number, protocol, machine, content, keys of the values that follow
@@ -78,6 +79,8 @@ def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
     state = {}
     for key, value in content.items():
         name = str(key)
+        if name.endswith(INDEX):
+            continue
         if isinstance(value, Tensor):
             _check(name, value)
             state[name] = value.detach()

@@ -26,7 +26,7 @@ def translate(state: Mapping[str, Tensor], recognizer: Recognizer) -> tuple[Layo
         UserError: an unknown layout, another architecture, or tensors that the layout does not have.
     """
     names = layouts.strip_prefixes(state)
-    layout = layouts.recognise(set(names.values()))
+    layout = layouts.recognise(set(names.values()), recognizer.backbone)
     if layout is None:
         examples = listed([shown(name) for name in state]) or "no tensors at all"
         raise UserError(f"the checkpoint has no known layout (it holds {examples})")
