@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo web test test-slow lint format lock bench clean
+.PHONY: help setup demo web test test-slow lint format lock platforms bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,15 @@ format: $(READY) ## let ruff put the code in shape
 lock: ## pin all packages anew, with hashes and without index addresses
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra flow --extra parallel --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --upgrade -o requirements.lock
+
+platforms: $(READY) ## resolve all packages for Linux (x86-64, ARM), macOS (ARM) and Windows; asks the registry
+	@for platform in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin x86_64-pc-windows-msvc; do \
+	  for python in 3.11 3.13; do \
+	    MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip compile pyproject.toml --all-extras --only-binary torch \
+	      --only-binary torchvision --only-binary decord2 --only-binary av --only-binary numpy \
+	      --python-platform $$platform --python-version $$python --no-header --no-annotate --quiet > /dev/null \
+	      && echo "$$platform, Python $$python: resolved" || exit 1; \
+	  done; done
 
 bench: $(READY) ## side-by-side timings, written to benchmarks/results
 	$(BIN)/python -m benchmarks

@@ -5,13 +5,13 @@ the name of a file, so that nothing is ever written outside the folder that is m
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,10 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 ENCODING: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # bytes that are not UTF-8 survive
 LONGEST_NAME = 100  # bytes of a safe name; file systems allow 255, and an ending is still to come
 HASH_DIGITS = 12  # of the hash in a name that had to change
 LONGEST_TEMPORARY = 60  # bytes; of the 107 that Linux allows for a socket, and macOS 103, libraries take up to 40
+LOOK_PATIENCE = 0.05  # seconds; two who look at the same time are in each other's way for less
 LOCK_PATIENCE = 1.0  # seconds; somebody who only looks at a lock holds it for less than a millisecond
 
 
@@ -79,6 +82,7 @@ def scratch(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+QUERY_LIMITED_INFORMATION = 0x1000  # of Windows' OpenProcess
 UNFINISHED = ".unfinished"
 LEFTOVER = re.compile(r"\..*\.(\d+)\.[a-z0-9_]{8}\.unfinished(\..*)?", re.DOTALL)  # temporary files and folders
 
@@ -101,6 +105,13 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
 
 def process_exists(number: int) -> bool:
     """Whether a process with this number is running on this machine."""
+    if sys.platform == "win32":  # where os.kill ends what it asks about
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        handle = kernel.OpenProcess(QUERY_LIMITED_INFORMATION, False, number)
+        kernel.CloseHandle(handle)
+        return bool(handle)
     try:
         os.kill(number, 0)
     except (ProcessLookupError, OverflowError):
@@ -156,19 +167,28 @@ def sha256(*paths: Path) -> str:
 
 
 @contextmanager
-def locked(path: Path, patience: float = LOCK_PATIENCE) -> Iterator[bool]:
+def locked(path: Path, patience: float = LOCK_PATIENCE, *, remove: bool = False) -> Iterator[bool]:
     """Hold an exclusive lock on the file `path` (created if needed); yields False where another process holds it.
 
-    patience: seconds to wait for it.
+    Args:
+        patience: seconds to wait for it.
+        remove: leave no file behind.
 
-    The kernel releases the lock when the process dies, however it dies. Who holds it may remove the file.
+    The kernel releases the lock when the process dies, however it dies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    taken = False
     try:
-        yield _take(handle, patience) and _is_at(handle, path)
+        taken = _take(handle, patience) and _is_at(handle, path)
+        yield taken
     finally:
+        if remove and taken and os.name == "posix":  # else somebody may have taken it before it is removed
+            path.unlink(missing_ok=True)
         os.close(handle)
+        if remove and taken and os.name != "posix":  # Windows removes no open file, also not if it is somebody else's
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _is_at(handle: int, path: Path) -> bool:
@@ -182,29 +202,23 @@ def _is_at(handle: int, path: Path) -> bool:
 def _take(handle: int, patience: float) -> bool:
     deadline = time.monotonic() + patience
     while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.02)
-        else:
+        if lock_descriptor(handle, blocking=False):
             return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
 
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock on `path` now."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY)  # others' and read-only folders can be looked at
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _take(handle, LOOK_PATIENCE)
     finally:
         os.close(handle)
-    return False
 
 
 def safe_name(name: str) -> str:

@@ -4,7 +4,6 @@ Unpacks the published archives, checks the lists against the disk, decodes every
 request (flow=tvl1). Run again, it continues where it stopped.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from src.build.compose import check
 from src.build.data import read_lists
+from src.build.devices import cores
 from src.command_line.help import prepare_help
 from src.command_line.hydra import run_hydra
 from src.command_line.options import start_command
@@ -45,7 +45,7 @@ def prepare_all(cfg: DictConfig, console: Console) -> None:
     started = time.monotonic()
     root = _root(cfg)
     spec = None if cfg.flow.method is None else flow_spec(cfg)
-    workers = cfg.workers or len(os.sched_getaffinity(0))
+    workers = cfg.workers or cores()
     with locked(root):
         if spec is not None:
             flow_root(root, spec.method)  # what cannot be is refused before hours of decoding

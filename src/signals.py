@@ -11,6 +11,7 @@ Work that may not end just anywhere names its safe points: `with stop_on_signals
 `stop.check()` at each of them.
 """
 
+import _thread
 import atexit
 import contextlib
 import ctypes
@@ -94,9 +95,8 @@ class Stop:
         first = self.signal is None
         if first:
             self.signal = signal.Signals(number)
-            signal.signal(
-                signal.SIGCHLD, _nothing
-            )  # PyTorch's raises for every worker that ends, also while we clean up
+            if hasattr(signal, "SIGCHLD"):  # PyTorch's raises for every worker that ends, also while we clean up
+                signal.signal(signal.SIGCHLD, _nothing)
         if not first or self._patience == 0:
             # Further signals while the stack unwinds must not interrupt the cleaning up: `check` raises once.
             self.check()
@@ -144,7 +144,8 @@ def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
         yield stop
         return
     arrivals, wake = os.pipe()
-    os.set_blocking(wake, False)
+    if os.name == "posix":
+        os.set_blocking(wake, False)
     watcher = threading.Thread(target=stop.insist, args=(arrivals,), daemon=True)
     watcher.start()
     woken_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -164,12 +165,16 @@ def stop_on_signals(patience: float = 0.0) -> Iterator[Stop]:
 
 
 # Signals that a forked child gets are not its parent's.
-os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
 
 
 @contextmanager
 def held() -> Iterator[None]:
     """SIGINT and SIGTERM wait until the block is over; processes that are started in it never see them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -234,7 +239,10 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 def _send_again(number: int) -> None:
     main = threading.main_thread().ident
     assert main is not None
-    signal.pthread_kill(main, number)
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, number)
+    else:  # Windows
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def _default_in_child(number: int) -> None:

@@ -1,11 +1,11 @@
 """A run's folder: where the run stands, its lock and its curves."""
 
-import fcntl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from src.config import ROOT
 from src.errors import UserError
 from src.runs import records
 from src.runs.folder import BusyError, RunFolder, find_run
@@ -54,11 +54,13 @@ def test_an_epoch_that_was_cut_off_is_not_counted(folder: RunFolder) -> None:
 def test_a_killed_process_lets_go_of_its_run(folder: RunFolder) -> None:
     with folder.locked():
         pass
-    code = f"import fcntl, time; file = open({str(folder.lock)!r}); fcntl.flock(file, {fcntl.LOCK_EX})"
-    code += "; print(1, flush=True)"
-    holder = subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(60)"], stdout=subprocess.PIPE)
+    code = (
+        f"import time; from pathlib import Path; from src import files; held = files.locked(Path({str(folder.lock)!r}))"
+    )
+    code += "; print(held.__enter__(), flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
     assert holder.stdout is not None
-    holder.stdout.readline()
+    assert holder.stdout.readline().strip() == b"True"
     with pytest.raises(BusyError), folder.locked():
         pass
     holder.kill()

@@ -17,6 +17,13 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 MOST_ON_CPU = max(8, os.cpu_count() or 1)  # ranks; each holds a network and its batches in memory
 
 
+def cores() -> int:
+    """How many of the machine's cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def check_devices(cfg: DictConfig) -> None:
     """Refuse a GPU where there is none, and more GPUs than there are, or ranks than its cores can serve.
 

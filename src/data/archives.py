@@ -270,7 +270,7 @@ def _call(unpacker: Unpacker, words: tuple[str, ...], archive: Path, folder: Pat
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        preexec_fn=_end_with_parent,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     ) as process:
         try:
             while True:

@@ -19,7 +19,6 @@ and may average well here too. And a horizontal flip would turn "left" into "rig
 """
 
 import csv
-import fcntl
 import hashlib
 import json
 import logging
@@ -31,6 +30,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from filelock import lock_descriptor
 from numpy.typing import NDArray
 
 from src import files
@@ -117,7 +117,7 @@ def _locked(path: Path) -> Iterator[None]:
     """Wait for the lock, and hold it in the block; the file system may know none (the rename still holds)."""
     with path.open("w") as handle:
         with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock_descriptor(handle.fileno(), poll_interval=0.05)
         yield
 
 

@@ -44,12 +44,20 @@ def locked(folder: Path) -> Iterator[None]:
         with _writable(folder):
             free = stack.enter_context(files.locked(file))
         if not free:
-            holder = files.read_text(file).strip()
+            holder = _holder(file)
             raise UserError(f"{folder} is being prepared already ({holder}); wait until that has ended, or end it")
         with _writable(folder):
             started = datetime.now().astimezone().isoformat(timespec="seconds")
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}\n")
+            if os.name == "posix":
+                file.write_text(f"process {os.getpid()} on {socket.gethostname()} since {started}\n")
         yield
+
+
+def _holder(file: Path) -> str:
+    try:
+        return files.read_text(file).strip()
+    except PermissionError:  # Windows lets nobody read a locked file
+        return "another process"
 
 
 @contextmanager

@@ -4,12 +4,11 @@ import errno
 import math
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -19,9 +18,15 @@ from typing import Any, Generic, TypeVar
 from src.errors import MachineError, UserError
 from src.signals import SIGNALS, held
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 GRACE_S = 5  # a worker that its parent does not end ends itself this long after its limit
 MEMORY = 4 << 30  # bytes that one task may take
 PRELOADED = ["src.data.survey", "hydra", "rich.progress"]  # what src.prepare and its tasks import
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 STARTS = 3  # times in a row that a worker may die before it is ready for work
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
@@ -117,7 +122,7 @@ class _Worker(Generic[Task]):
 
     def __init__(self, function: Callable[[Task], Any], limit_s: float, memory: int | None) -> None:
         # A server that has imported everything hands out workers in milliseconds, and holds no threads or locks.
-        context = multiprocessing.get_context("forkserver")
+        context: Any = multiprocessing.get_context(METHOD)
         context.set_forkserver_preload(PRELOADED)
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, function, limit_s, memory), daemon=True)
@@ -164,22 +169,39 @@ def _serve(pipe: Connection, function: Callable[[Any], Any], limit_s: float, mem
     """A worker's life: one task after the other until the pipe closes."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the parent ends its workers
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    if pages is not None and memory is not None:
-        most = pages * resource.getpagesize() + memory
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    if resource is not None:
+        _limit_memory(memory)
     with suppress(EOFError, OSError):  # the parent is gone
         pipe.send(_Ready())
         while True:
             task = pipe.recv()
-            signal.alarm(math.ceil(limit_s) + GRACE_S)
-            answer = _attempt(function, task, memory)
-            signal.alarm(0)
+            with _own_end(math.ceil(limit_s) + GRACE_S):
+                answer = _attempt(function, task, memory)
             pipe.send(answer)
+
+
+def _limit_memory(memory: int | None) -> None:
+    """Let this process map so many bytes more than it has now, where the system says how many that are."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is None or not Path("/proc/self/statm").exists():
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + memory
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+@contextmanager
+def _own_end(seconds: int) -> Iterator[None]:
+    """Have the system end this process if the block takes longer; on Windows only its parent does."""
+    if not hasattr(signal, "alarm"):
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
 
 
 def _end_with_parent() -> None:
@@ -187,7 +209,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _attempt(function: Callable[[Any], Any], task: Any, memory: int | None) -> Any:

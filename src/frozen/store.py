@@ -138,15 +138,11 @@ class Store:
         """
         path = self.path(identity)
         lock = path.with_name(f".{path.stem}.lock")
-        with unwritable(self.folder), files.locked(lock, patience=0) as taken:
+        with unwritable(self.folder), files.locked(lock, patience=0, remove=True) as taken:
             if taken:
                 for leftover in path.parent.glob(f".{path.stem}.*{files.UNFINISHED}{path.suffix}"):
                     leftover.unlink(missing_ok=True)
-            try:
-                yield taken
-            finally:
-                if taken:
-                    lock.unlink(missing_ok=True)
+            yield taken
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes have left; a lock tells it from what others are writing, on any machine."""

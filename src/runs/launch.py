@@ -16,12 +16,15 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.build.devices import cores
 from src.errors import UsageError, UserError
+from src.runs import processes
 from src.runs.folder import RunFolder
-from src.runs.process_server import Process, Server, Task
+from src.runs.processes import Task
 from src.runs.ranks import STARTED_HERE
 from src.signals import SIGNALS, Stopped
 
@@ -112,10 +115,15 @@ def sharing_cores(ranks: int) -> dict[str, str]:
     if ranks == 1 and not among_others:
         return {}
     given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(given) if given.isdecimal() and among_others else len(os.sched_getaffinity(0))
-    threads = given if given and not among_others else str(max(1, cores // ranks))
+    mine = int(given) if given.isdecimal() and among_others else cores()
+    threads = given if given and not among_others else str(max(1, mine // ranks))
     return {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 
+
+if TYPE_CHECKING or sys.platform.startswith("linux"):
+    from src.runs.process_server import Process, Server
+else:  # macOS and Windows: a process with PyTorch in it cannot be forked
+    Process, Server = processes.Process, processes.Server
 
 _servers: list[Server] = []  # the one of this process, once it has been needed
 

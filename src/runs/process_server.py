@@ -2,6 +2,7 @@
 
 Importing PyTorch and Lightning takes ten seconds; a fork takes none. The server is a child of the command. It forks a
 process for each task, reports how it ended, and ends with the command, however that ends, taking its processes along.
+Linux only: elsewhere processes are started one by one (src/runs/processes.py).
 A process gets the terminal, the folder and the environment of the command; what libraries read of the environment
 when they are imported is the same as well, because a server is used for one environment only.
 """
@@ -18,7 +19,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -27,20 +27,12 @@ from typing import Any, NoReturn
 
 from src.config import ROOT
 from src.errors import UserError
+from src.runs.processes import Task
 from src.signals import end_with_parent
 from src.text import protect_streams
 
 LEFT_TO_THE_COMMAND = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # which ends the server by closing the connection
 CLOSE_S = 2.0  # seconds that a server has to end before it is killed
-
-
-@dataclass(frozen=True)
-class Task:
-    """A call of the server's function in a process of its own."""
-
-    arguments: tuple[Any, ...]
-    environment: dict[str, str]
-    folder: str  # the process's working directory
 
 
 class Process:

@@ -19,7 +19,7 @@ PACKAGES = (
     "hydra-core",
     "omegaconf",
     "torchmetrics",
-    "decord",
+    "decord2",
     "av",
     "wandb",
     "numpy",

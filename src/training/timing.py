@@ -1,7 +1,6 @@
 """Where the time of training goes: clips per second, waiting for clips, memory, and the costliest operations."""
 
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from src import files
+from src.build.devices import cores
 from src.text import first_line, printable
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,10 @@ class Throughput(Callback):
         if share < TOO_LONG:
             return
         self.told = True
-        cores = len(os.sched_getaffinity(0)) // min(trainer.world_size, trainer.num_devices)
+        mine = cores() // min(trainer.world_size, trainer.num_devices)
         advice = (
-            f"give data.workers={cores} instead of {self.workers}"
-            if cores > self.workers
+            f"give data.workers={mine} instead of {self.workers}"
+            if mine > self.workers
             else "every core decodes already: store the videos smaller (a short side of 256 pixels is enough)"
         )
         self.console.print(f"note: training waited for clips {share:.0%} of its time; {advice}")

@@ -42,7 +42,8 @@ class Archive:
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end. Raises PackageError where nothing comes for too long."""
         assert self.client.stdout is not None
-        if not select.select([self.client.stdout], [], [], SILENCE)[0]:
+        # Windows cannot wait for a pipe: there pip's own time limit has to do.
+        if os.name == "posix" and not select.select([self.client.stdout], [], [], SILENCE)[0]:
             raise PackageError(f"nothing has come for {SILENCE} s")
         return os.read(self.client.stdout.fileno(), size)
 
