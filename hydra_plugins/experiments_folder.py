@@ -10,6 +10,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from src import plugins
 from src.config import EXPERIMENTS
 
 SCHEME = "experiments"
@@ -43,7 +44,10 @@ def _is_inside(config_path: str) -> bool:
 
 
 class ExperimentsFolder(SearchPathPlugin):
-    """Adds the source to the search path of every command."""
+    """Adds the source, and the user's own folder, to the search path of every command."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("experiments", f"{SCHEME}://{EXPERIMENTS.parent}")
+        own = plugins.folder()
+        if own is not None:
+            search_path.append("own", f"file://{own}")

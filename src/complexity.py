@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from omegaconf import DictConfig
 from rich.table import Table
 
 from src.build.compose import network_config
 from src.command_line.hydra import composed
 from src.command_line.options import Arguments, Command, Option, run_command
+from src.runs.folder import find_run
 from src.text import console
 
 if TYPE_CHECKING:
@@ -19,8 +21,15 @@ COMMAND = Command(
     name="complexity",
     about="Print parameters and operations for one clip: of every row of Tables 1 and 3-6 beside the printed\n"
     "numbers, or, with overrides, of one network, part by part. Nothing is computed and no data is needed.",
-    examples=("complexity", "complexity model=i3d pooling=bert reduction=frab modality=flow format=json"),
-    options={"format": Option("how to print", default="table", choices=("table", "json"))},
+    examples=(
+        "complexity",
+        "complexity model=i3d pooling=bert reduction=frab modality=flow format=json",
+        "complexity run=outputs/RUN",
+    ),
+    options={
+        "format": Option("how to print", default="table", choices=("table", "json")),
+        "run": Option("folder of a run, whose network is meant; other words change it"),
+    },
     overrides="Other words choose the network as for src.train: model= pooling= reduction= modality= …",
 )
 CLASSES = 51  # of HMDB51, where data.num_classes does not say
@@ -29,20 +38,35 @@ CLASSES = 51  # of HMDB51, where data.num_classes does not say
 def complexity(arguments: Arguments) -> int:
     """Print what was asked for; 1 if a row differs from the paper's."""
     as_json = arguments.values["format"] == "json"
-    return _one_network(arguments.overrides, as_json) if arguments.overrides else _paper(as_json)
+    if arguments.values["run"]:
+        return _one_network(*_of_run(arguments.values["run"], arguments.overrides), as_json)
+    if not arguments.overrides:
+        return _paper(as_json)
+    cfg = composed(arguments.overrides, network_config(arguments.overrides))  # refused before PyTorch is imported
+    return _one_network(cfg, cfg.data.num_classes or CLASSES, arguments.overrides, as_json)
 
 
-def _one_network(overrides: list[str], as_json: bool) -> int:
-    cfg = composed(overrides, network_config(overrides))  # refused before PyTorch is imported
+def _of_run(run: str, words: list[str]) -> tuple[DictConfig, int, list[str]]:
+    """Configuration and number of classes of a run, and what to call it."""
+    from src.command_line.recorded import recorded_configuration
+
+    folder = find_run(run)
+    record, data = folder.read_run(), folder.read_data()
+    assert record is not None  # find_run has seen it
+    cfg = recorded_configuration(record.overrides, folder.run, words, record.plugins)
+    return cfg, len(data.classes) if data else cfg.data.num_classes or CLASSES, [record.title, *words]
+
+
+def _one_network(cfg: DictConfig, classes: int, words: list[str], as_json: bool) -> int:
     from src.build.network import measure_network
     from src.models.cost import total
 
-    parts = measure_network(cfg, cfg.data.num_classes or CLASSES)
+    parts = measure_network(cfg, classes)
     if as_json:
         shares = {name: asdict(cost) for name, cost in parts.items()}
         print(json.dumps({**asdict(total(parts)), "parts": shares}, indent=2))
     else:
-        print_parts(overrides, parts)
+        print_parts(words, parts)
     return 0
 
 

@@ -41,7 +41,8 @@ def evaluate(arguments: Arguments) -> None:
 
     from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
 
-    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, overrides)
+    record = trained.record
+    cfg = recorded_configuration(record.overrides, trained.folder.run, overrides, record.plugins, needs_data=True)
     if not allow:
         check_split(trained, cfg)
 

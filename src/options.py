@@ -267,6 +267,10 @@ EFFECT = {  # another value, another run
 }
 
 ADDED = {  # later: values, and the one that means what runs did before
+    "weights.layout": (optional(ANYTHING), None),
+    "weights.layout.*": (ANYTHING, None),
+    "weights.source.layout": (optional(ANYTHING), None),
+    "weights.source.layout.*": (ANYTHING, None),
     "freeze.kind": (one_of("none", "backbone", "stages"), "none"),
     "freeze.last": (optional(TEXT), None),
     "features.keep": (one_of("auto", "tokens", "maps"), "auto"),

@@ -3,8 +3,8 @@
 import sys
 from typing import TYPE_CHECKING
 
+from src import plugins
 from src.command_line.options import Arguments, Command, Option, run_command
-from src.config import EXPERIMENTS
 from src.errors import UsageError, UserError
 from src.text import console, listed, printable
 
@@ -63,7 +63,7 @@ def planned(name: str) -> "dict[str, list[Job]]":
         UsageError: there is no such experiment.
         UserError: its configuration is not valid.
     """
-    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    known = plugins.choices("experiments")
     if name not in known:
         raise UsageError(f"experiment={printable(name)}: no such experiment; choose one of {listed(known, 20)}")
     from src.build.compose import compose  # Hydra, which sweeps that have been started do without
@@ -71,7 +71,7 @@ def planned(name: str) -> "dict[str, list[Job]]":
     from src.sweeps.arguments import SweepOptions
 
     node = compose([f"experiments={name}"]).get("experiment")
-    if not node:
+    if not node or not node.get("rows"):
         raise UserError(f"experiment={name}: a search, not a table; its runs are in outputs/ once it has been started")
     return plan.plan(plan.experiment_of(node), SweepOptions(), compose)
 

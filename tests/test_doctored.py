@@ -198,6 +198,22 @@ def test_embedded_videos_are_not_made_where_a_record_says(option: str) -> None:
     assert compose_recorded(recorded, ["data.root=/mine"]).data.root == "/mine"
 
 
+@pytest.mark.parametrize("place", ["data.root=${oc.env:HOME}", "data.root=???", "++data.csv=${oc.env:HOME}"])
+def test_where_the_training_videos_were_is_nothing_to_predict_with(
+    run: RunFolder, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(content: Any) -> None:
+        words = [word for word in content["overrides"] if not word.startswith("data.root=")]
+        content["overrides"] = [*words, place]
+
+    doctor(run.run, change)
+    command, task, more = COMMANDS["predict"]
+    assert exit_of(command, task, f"run={run}", *more) == 0
+    assert "jump" in capsys.readouterr().out
+    command, task, _ = COMMANDS["evaluate"]
+    assert exit_of(command, task, f"run={run}") == 1
+
+
 RECORDS: dict[str, Callable[[RunFolder], object]] = {
     "run.json: no text": lambda run: run.run.write_text('{"_target_": "os.system"}'),
     "run.json: a number": lambda run: doctor(run.run, lambda content: content["overrides"].append(5)),

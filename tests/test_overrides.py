@@ -27,7 +27,9 @@ def test_seeds_are_whole_numbers(seeds: str) -> None:
         split_arguments([f"seeds={seeds}"])
 
 
-def test_options_of_jobs_do_not_have_to_exist_in_the_sweeps_own_configuration(tmp_path: Path) -> None:
+def test_options_of_jobs_do_not_have_to_exist_in_the_sweeps_own_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [
         "experiments=table5",
         "data.split=2",
@@ -42,8 +44,8 @@ def test_options_of_jobs_do_not_have_to_exist_in_the_sweeps_own_configuration(tm
         assert pack(others, quote) == others
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "own.yaml").write_text("experiment: {}")
-    words = ["--config-dir", str(tmp_path), "experiments=own"]
-    assert pack([*words, "seed=1"], quote) == [*words, "++experiment.overrides=['seed=1']"]
+    monkeypatch.setenv("LATE_PLUGINS", str(tmp_path))
+    assert pack(["experiments=own", "seed=1"], quote) == ["experiments=own", "++experiment.overrides=['seed=1']"]
 
 
 def test_lists_are_read_with_or_without_brackets() -> None:

@@ -12,7 +12,8 @@ ENDING = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 def ended(program: str, *numbers: signal.Signals) -> tuple[int, str, str]:
     """Start a program, send it a signal after each line that it prints; its exit code, the rest, and its errors."""
-    words = [sys.executable, "-c", program]
+    # Python 3.12 warns of a fork beside threads, which is what some of these programs are about.
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     process = subprocess.Popen(words, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     for number in numbers:

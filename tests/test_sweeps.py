@@ -25,9 +25,6 @@ from src.sweeps.plan import plan as plan_jobs
 from tests.conftest import write_video
 
 EXPERIMENT = """# @package _global_
-defaults:
-  - override /hydra/sweeper: table
-hydra: {{ mode: MULTIRUN }}
 experiment:
   name: trial
   title: Trial

@@ -1,21 +1,24 @@
-"""From overrides to a configuration: the project's own `conf/`, nothing but data."""
+"""From overrides to a configuration: the project's own `conf/` and the user's own folder, nothing but data."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from src import files, options
-from src.config import CONF, EXPERIMENTS
+from src import options
+from src.config import CONF
 from src.errors import UsageError
+
+# Hydra 1.4 knows one behaviour only, and warns of the question.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
 def compose(overrides: Sequence[str], config_name: str = "train") -> DictConfig:
     """The configuration that `python -m src.train *overrides` would get."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION_BASE):
         return hydra_compose(config_name, overrides=list(overrides))
 
 
@@ -47,14 +50,3 @@ def merged(*groups: Iterable[str]) -> list[str]:
             chosen.pop(key, None)
             chosen[key] = word
     return list(chosen.values())
-
-
-def config_folders(words: Sequence[str]) -> list[Path]:
-    """Where groups are found: the folder that `--config-dir` names, then `conf/`, then the one of `experiments/`."""
-    folders = []
-    for i, word in enumerate(words):
-        if word.startswith("--config-dir="):
-            folders.append(word.partition("=")[2])
-        elif word in ("--config-dir", "-cd") and i + 1 < len(words):
-            folders.append(words[i + 1])
-    return [*(files.home_expanded(folder) for folder in folders), CONF, EXPERIMENTS.parent]

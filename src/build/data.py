@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
+from src.build.instantiate import located
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, check_trainable
 from src.data.csv_lists import list_file
@@ -34,7 +34,7 @@ def read_lists(cfg: DictConfig, training: bool = True) -> Lists:
     Raises:
         UserError: something on disk or in the lists is not as it must be.
     """
-    reader = get_method(cfg.data.lists._target_)
+    reader = located(cfg.data.lists._target_)
     options: Any = OmegaConf.to_container(cfg.data, resolve=True)
     options |= {"modality": cfg.modality.name, "training": training}
     arguments = {name: options[name] for name in inspect.signature(reader).parameters if name in options}

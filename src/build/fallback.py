@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src import plugins
 from src.build.compose import merged
-from src.config import CONF
 from src.errors import UserError
 from src.text import printable
 
@@ -41,9 +41,12 @@ def with_fallback(cfg: DictConfig, overrides: Sequence[str], *, fetch: bool) -> 
 
     if download.is_cached(source.file):
         return cfg, list(overrides)
-    path = CONF / "weights" / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(f"the fallback of these weights is {printable(name)}, but there is no {path}; name another one")
+    path = plugins.choice("weights", name)
+    if path is None:
+        raise UserError(
+            f"the fallback of these weights is {printable(name)}, but there is no conf/weights/{printable(name)}.yaml; "
+            "name another one"
+        )
     other = cfg.copy()
     OmegaConf.update(other, "weights", OmegaConf.load(path), merge=False)
     if not download.is_cached(other.weights.source.file) and not (fetch and _fetched(cfg, other)):
@@ -63,7 +66,7 @@ def _try(cfg: DictConfig) -> str | None:
     from src.models.weights import download
 
     source: Any = OmegaConf.to_container(cfg.weights.source, resolve=True)
-    return _refusal(download.cache(), **source)
+    return _refusal(download.cache(), **{key: value for key, value in source.items() if key != "layout"})
 
 
 @functools.cache

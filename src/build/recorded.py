@@ -13,8 +13,8 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from src import plugins
 from src.build.compose import compose, merged
-from src.config import CONF, EXPERIMENTS
 from src.errors import UserError
 from src.text import printable
 
@@ -22,25 +22,34 @@ KEY = re.compile(r"[A-Za-z]\w*(\.[A-Za-z0-9]\w*)*", re.ASCII)  # no part is one 
 CHOICE = re.compile(r"[\w-]+", re.ASCII)
 LONGEST = 20_000  # characters of an override; Hydra's parser is slow
 PLAIN = (str, int, float, bool, type(None))
+# Where a data set is on one machine.
+PLACES = tuple(
+    f"data.{name}" for name in ("root", "csv", "list_folder", "train_list", "val_list", "test_list", "class_names")
+)
 MADE_ON_USE = "src.data.ordered_motions.lists"  # the reader that writes its videos to data.root
 
 
-def compose_recorded(recorded: Sequence[str], own: Sequence[str] = ()) -> DictConfig:
+def compose_recorded(recorded: Sequence[str], own: Sequence[str] = (), *, needs_data: bool = True) -> DictConfig:
     """The configuration of a recorded run, with overrides of this command line on top.
 
     Args:
         recorded: overrides of the record.
         own: of this command line, which may do all that Hydra can; they replace recorded ones of the same option.
+        needs_data: the data set is read; else it does not matter where the record says that it is, or whether it does.
 
     Raises:
         UserError: a recorded override is not a choice among the files of `conf/` or a plain value.
         HydraException, OmegaConfBaseException: there is no such option or value.
     """
     typed = {option_of(word) for word in own}
-    used = [word for word in recorded if option_of(word) not in typed]
-    for word in used:
+    used = []
+    for word in recorded:
+        if option_of(word) in typed:
+            continue
         reason = _refusal(word)
-        if reason:
+        if reason is None:
+            used.append(word)
+        elif needs_data or option_of(word) not in PLACES:
             raise UserError(
                 f"the run's recorded override {printable(word)[:200]} is refused: {reason}; "
                 "if you trust it, give it on this command line"
@@ -51,7 +60,16 @@ def compose_recorded(recorded: Sequence[str], own: Sequence[str] = ()) -> DictCo
         OmegaConf.update(cfg, "data.root", None)  # a record does not say where files are written
     if "features.root" not in typed:
         OmegaConf.update(cfg, "features.root", None)
+    if not needs_data:
+        forget_places(cfg)
     return cfg
+
+
+def forget_places(cfg: DictConfig) -> None:
+    """For those who read no data set: what says where one is may be missing."""
+    for name in PLACES:
+        if OmegaConf.is_missing(cfg.data, name.removeprefix("data.")):
+            OmegaConf.update(cfg, name, None)
 
 
 def option_of(word: str) -> str:
@@ -82,16 +100,15 @@ def _refusal(word: str) -> str | None:
 
 
 def _is_group(key: str) -> bool:
-    return key == EXPERIMENTS.name or (CONF / key).is_dir()
+    return plugins.is_group(key)
 
 
 def _are_choices(group: str, override: Override) -> bool:
-    """Whether an override of a group names files of `conf/` only; null chooses none."""
-    folder = EXPERIMENTS if group == EXPERIMENTS.name else CONF / group
+    """Whether an override of a group names files of `conf/`, or of the user's own folder, only; null chooses none."""
     value: Any = override.value()
     names: Iterable[Any] = value if isinstance(value, list) else [] if value is None else [value]
     return all(
-        isinstance(name, str) and CHOICE.fullmatch(name) and (folder / f"{name}.yaml").is_file() for name in names
+        isinstance(name, str) and CHOICE.fullmatch(name) and plugins.choice(group, name) is not None for name in names
     )
 
 

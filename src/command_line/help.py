@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from src import plugins
 from src.config import CONF
 
 HEAD = """usage: python -m src.{name} [group=choice …] [option=value …]
@@ -22,6 +23,7 @@ examples:
 {examples}"""
 
 MORE = """every option of a choice: --cfg job; lists of values, one run each: -m
+models, heads and data of your own: --config-dir=FOLDER (also $LATE_PLUGINS; runs remember it)
 shell completion: --shell-completion install=bash
 exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 and 143 interrupted"""
 
@@ -82,10 +84,9 @@ def _groups(name: str) -> list[str]:
     """One line a group: its choices, the default in brackets."""
     lines = []
     for group, default in _defaults(name).items():
-        folder = CONF / group
-        if not folder.is_dir():
+        choices = [choice for choice in plugins.choices(group) if choice != "base"]
+        if not choices:
             continue
-        choices = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
         shown = [f"[{choice}]" if choice == default else choice for choice in choices]
         lines.append(f"  {group + '=':<13}{' '.join(shown)}")
     return lines

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -17,7 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.build.compose import check, compose
+from src import plugins
+from src.build.compose import VERSION_BASE, check, compose
 from src.command_line.completion import completion_script
 from src.command_line.options import finish, refuse, wants_traceback
 from src.command_line.words import LISTS, normalise, shown_word
@@ -53,7 +53,7 @@ def run_hydra(task: Callable[[DictConfig], Any], words: list[str], config_name: 
             return
         try:
             with _exceptions_let_through():
-                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+                hydra.main(**VERSION_BASE, config_path=str(CONF), config_name=config_name)(job)()
         except MISTAKES as error:
             if traceback:
                 raise
@@ -85,8 +85,6 @@ def _flags_last(words: Sequence[str]) -> list[str]:
     unknown = [word for word in rest if word.startswith("-")]
     if unknown:
         refuse_flag(f"unrecognized arguments: {' '.join(unknown)}")
-    if parsed.config_dir and not Path(parsed.config_dir).is_dir():
-        raise UsageError(f"--config-dir={printable(parsed.config_dir)}: there is no such folder; leave it out")
     options = [*parsed.overrides, *rest]
     flags = list(words)
     for option in options:
@@ -157,7 +155,7 @@ def _as_one_value(word: str) -> str:
     """How a word with commas is typed as one value, where its option takes such a value."""
     key, _, value = word.partition("=")
     option = declared(key.lstrip("+"))
-    if (CONF / key).is_dir() and key not in LISTS:
+    if plugins.is_group(key) and key not in LISTS:
         return ""
     if option is not None and option.values.accepts(value):
         return f", or type {shown_word(word)}"
@@ -172,7 +170,7 @@ def _missing(error: MissingConfigException) -> UserError:
     group, _, choice = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return UsageError(f"{CONF} has no {printable(choice)}.yaml; leave --config-name out")
-    known = error.options or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    known = error.options or plugins.choices(group)
     return UsageError(f"{group}={printable(choice)} does not exist; {group} can be: {', '.join(known)}")
 
 
@@ -182,7 +180,7 @@ def _unknown(key: str, words: Sequence[str], config_name: str) -> UserError:
     if option is not None and not option.values.accepts(option.values.example):
         return UsageError(f"{key} takes {option.values.what}; leave it out")
     *parents, leaf = key.lstrip("+~").split(".")
-    chosen = [word for word in words if (CONF / word.partition("=")[0]).is_dir()]
+    chosen = [word for word in words if plugins.is_group(word.partition("=")[0])]
     try:
         node = compose(chosen, config_name)
     except MISTAKES:  # a choice that only another configuration folder has

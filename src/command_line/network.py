@@ -69,7 +69,7 @@ def of_run(run: str, checkpoint: str, words: list[str]) -> "Network":
 
     from src.command_line.recorded import recorded_configuration  # Hydra, which the refusals above do without
 
-    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, words)
+    cfg = recorded_configuration(trained.record.overrides, trained.folder.run, words, trained.record.plugins)
 
     from src.prediction import network  # PyTorch, which a refusal does without
 
@@ -92,9 +92,9 @@ def of_file(checkpoint: str, words: list[str]) -> "Network":
     if file.suffix in UNREAD:
         raise UserError(f"{file}: such a file can hold code, and is not read; export format=onnx or format=safetensors")
     if file.suffix in EXPORTED:
-        return network.of_exported(file, lambda said: recorded_configuration(said.overrides, file, words))
+        return network.of_exported(file, lambda said: recorded_configuration(said.overrides, file, words, said.plugins))
     known = described(reading.read(file), file)
-    cfg = recorded_configuration(known.overrides, file, words)
+    cfg = recorded_configuration(known.overrides, file, words, known.plugins)
     return network.of_checkpoint(cfg, known.classes, file, f"checkpoint {file}")
 
 
@@ -117,9 +117,10 @@ def of_published(names: str | None, words: list[str]) -> "Network":
     from src.command_line.hydra import composed
     from src.command_line.recorded import HERE
 
-    cfg = composed(merged(PUBLISHED, HERE, words))
+    nowhere = ["++data.root=null"] if "data" in typed and "data.root" not in typed else []  # no videos of it are read
+    cfg = composed(merged(PUBLISHED, HERE, words, nowhere))
     if own := cfg.model.get("published"):
-        cfg = composed(merged(PUBLISHED, own, HERE, words))
+        cfg = composed(merged(PUBLISHED, own, HERE, words, nowhere))
 
     from src.prediction import network
 

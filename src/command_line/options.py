@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from src import files
+from src import files, plugins
 from src.errors import UsageError, UserError
 from src.signals import Stopped, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
 from src.text import disk_message, first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
 NO_MEMORY = re.compile("failed to map segment|annot allocate memory|annot apply additional memory")  # of a library
+OWN_FOLDER = "--config-dir=FOLDER has models, heads and data of your own (also $LATE_PLUGINS; runs remember it)."
 LEAVING_S = 2.0  # how long what libraries do at exit may take after a signal
 
 
@@ -65,7 +66,7 @@ class Command:
             suffix = f" ({'; '.join(details)})" if details else ""
             lines.append(f"  {name + '=':<{width}}  {option.help}{suffix}")
         if self.overrides:
-            lines += ["", self.overrides]
+            lines += ["", self.overrides, OWN_FOLDER]
         return "\n".join([*lines, "", "examples:", *(f"  python -m src.{example}" for example in self.examples)])
 
 
@@ -157,13 +158,16 @@ def _unknown(command: Command, word: str, key: str) -> str:
 
 def start_command(help_text: Callable[[], str]) -> list[str]:
     """What every command does first; returns its words. `--help` prints the help and exits."""
-    words = sys.argv[1:]
     protect_streams()
+    exit_while_starting()
+    files.forget_relative_folders()
+    try:
+        words = plugins.take(sys.argv[1:])
+    except UserError as error:
+        refuse(error)
     if {"-h", "--help"} & set(words):
         print(help_text())
         sys.exit(0)
-    exit_while_starting()
-    files.forget_relative_folders()
     with contextlib.suppress(OSError):  # no temporary folder at all: who needs one says so
         files.shorten_temporary_folder()
     return words

@@ -5,7 +5,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from src.config import CONF
+from src import plugins
 from src.options import NONE_AUTO_OR_PATH, PATH, PATTERN, declared, optional
 
 VERBATIM = [values.what for values in (PATH, optional(PATH), NONE_AUTO_OR_PATH, PATTERN, optional(PATTERN))]
@@ -27,7 +27,7 @@ def _normalise(word: str, multirun: bool) -> str:
         return f"experiments={value}"
     if key in LISTS and re.fullmatch(r"[\w-]+" if multirun else r"[\w,-]+", value) and value:
         return f"{key}=[{'csv' if value == 'null' else value}]"  # the CSV file is always written
-    if NO_NAME.fullmatch(value) and (CONF / key).is_dir():  # so that it is refused by its name
+    if NO_NAME.fullmatch(value) and plugins.is_group(key):  # so that it is refused by its name
         return f"{key}={quote(value)}"
     if is_verbatim(key) and value not in ("null", "") and not is_quoted(value) and not (multirun and "," in value):
         return f"{key}={quote(os.path.expanduser(value))}"  # noqa: PTH111 - keeps `./` and the like as typed

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import decord
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from src.data.container import truncation
+from src.data.decord_apart import decord
 from src.data.flow import open_flow
 from src.data.frame_folder import FrameFolder
 from src.data.picture import RGB, Scaler

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from src import files
+from src import files, plugins
 from src.build import rebuilding
 from src.config import ROOT
 from src.errors import UserError
@@ -30,6 +30,7 @@ def describe(network: Network, precision: str, licence: str, identity: str | Non
         identity=identity,
         overrides=rebuilding.overrides(network.cfg),
         versions={"torch": version("torch"), "late-temporal-modelling": _own_version()},
+        plugins=plugins.active(),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from src import plugins
 from src.models.recognizer import Recognizer
 from src.options import declared
 
@@ -32,6 +33,9 @@ def describe(cfg: DictConfig, recognizer: Recognizer) -> dict[str, dict[str, Any
         "dtype": config["features"]["dtype"],
         "precision": config["features"]["precision"],
     }
+    own = plugins.active()
+    if own and plugins.owns(str(backbone.get("_target_"))):  # its weights do not tell what it computes
+        common["code"] = own.sha256
     data, test = config["data"], config["test"]
     drawn = {"clips": config["features"]["clips"], "flip": data["flip"], "scales": data["scales"]}
     if data["flip"] and data.get("flip_labels", "none") != "none":

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.config import ClipSpec
 from src.errors import UserError
+from src.plugins import Plugins
 from src.runs.records import DamagedError, typed
 from src.text import first_line
 
@@ -27,6 +28,7 @@ class Exported:
     weights, sha256: the file that its weights were read from.
     identity: of the run that trained it; None for other weights.
     overrides: what composes the network from conf/.
+    plugins: and from the user's own folder, where it was composed with one.
     """
 
     form: int
@@ -41,6 +43,7 @@ class Exported:
     identity: str | None
     overrides: list[str]
     versions: dict[str, str]
+    plugins: Plugins | None = None
 
     def fields(self) -> dict[str, Any]:
         """As plain values."""

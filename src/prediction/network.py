@@ -26,6 +26,7 @@ from src.models import weights
 from src.models.recognizer import Recognizer
 from src.models.weights import classes as weight_classes
 from src.models.weights import download, reading, safetensors
+from src.models.weights.stated import stated as stated_layout
 from src.prediction import onnx_file
 from src.prediction.exported import Exported, understood
 from src.prediction.onnx_file import OnnxRecognizer
@@ -119,7 +120,7 @@ def of_weights(cfg: DictConfig, names: Path | None = None) -> Network:
         raise UserError("weights=none: the network would answer at random; give weights=pretrained, or run=FOLDER")
     content = reading.read(file)
     try:
-        layout, number = weight_classes.outputs(content)
+        layout, number = weight_classes.outputs(content, stated_layout(cfg.weights))
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     classes = read_classes(names) if names else weight_classes.known_names(layout, number)
@@ -133,7 +134,7 @@ def of_weights(cfg: DictConfig, names: Path | None = None) -> Network:
         raise UserError(f"{names or file}: {len(classes)} classes are named, and the weights tell {number} apart")
     recognizer = skeleton(cfg, number)
     try:
-        loaded = weights.load(recognizer, content)
+        loaded = weights.load(recognizer, content, layout)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     if loaded.initial or loaded.dropped or loaded.notes:

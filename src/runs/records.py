@@ -16,6 +16,7 @@ from typing import Any, TypeVar, Union
 
 from src import files
 from src.errors import UserError
+from src.plugins import Plugins
 from src.text import first_line, printable
 
 SCHEMA = 2  # raise it when a field changes its name or meaning; 1 was version 0.1.0, which wrote none
@@ -56,6 +57,7 @@ class RunRecord:
     description: dict[str, Any]  # see src/runs/identity.py
     overrides: list[str]  # what the configuration was composed from
     origin: Origin
+    plugins: Plugins | None = None  # the user's own folder, where the configuration was composed with one
 
 
 @dataclass(frozen=True)

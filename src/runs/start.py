@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from src import files
+from src import files, plugins
 from src.config import OUTPUTS
 from src.errors import UserError
 from src.runs import interruption, launch, provenance, ranks, records
@@ -40,7 +40,8 @@ def folder_of(cfg: DictConfig, run: str) -> RunFolder:
 def record_of(cfg: DictConfig, overrides: Sequence[str]) -> RunRecord:
     """What is known of a run before it starts. Raises UserError where its lists of videos cannot be read."""
     description = describe(cfg)
-    return RunRecord(SCHEMA, title(cfg), identity(description), description, list(overrides), provenance.origin())
+    words, made_by, own = list(overrides), provenance.origin(), plugins.active()
+    return RunRecord(SCHEMA, title(cfg), identity(description), description, words, made_by, own)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A trained network on disk that is used again: what it was composed from, its classes and a checkpoint."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from omegaconf import DictConfig
 
 from src import files
 from src.errors import UserError
+from src.plugins import Plugins
+from src.runs import records
 from src.runs.folder import RunFolder, find_run
 from src.runs.records import DamagedError, DataRecord, RunRecord
 
@@ -32,15 +35,19 @@ class Trained:
 
 @dataclass(frozen=True)
 class Description:
-    """What rebuilds a network: the overrides that it was composed from, and the names of its outputs."""
+    """What rebuilds a network: the overrides that it was composed from, and the names of its outputs.
+
+    plugins: the user's own folder, where it was composed with one.
+    """
 
     title: str
     overrides: list[str]
     classes: list[str]
+    plugins: Plugins | None = None
 
     def stored(self) -> dict[str, Any]:
         """As a checkpoint keeps it: plain values."""
-        return {"title": self.title, "overrides": list(self.overrides), "classes": list(self.classes)}
+        return dataclasses.asdict(self)
 
 
 def described(content: Mapping[str, Any], file: Path) -> Description:
@@ -52,16 +59,13 @@ def described(content: Mapping[str, Any], file: Path) -> Description:
     stored = content.get(KEY)
     if stored is None:
         return _by_folder(file)
-    whole = isinstance(stored, Mapping) and isinstance(stored.get("title"), str)
-    if not whole or not all(_are_texts(stored.get(name)) for name in ("overrides", "classes")):
-        raise DamagedError(file, "what it says of its network is not of the right form")
-    if not stored["classes"]:
+    try:
+        known: Description = records.typed(stored, Description)
+    except TypeError:
+        raise DamagedError(file, "what it says of its network is not of the right form") from None
+    if not known.classes:
         raise DamagedError(file, "it names no classes")
-    return Description(stored["title"], list(stored["overrides"]), list(stored["classes"]))
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(element, str) for element in value)
+    return known
 
 
 def _by_folder(file: Path) -> Description:
@@ -72,7 +76,7 @@ def _by_folder(file: Path) -> Description:
             f"checkpoint {file}: neither it nor a run's folder around it says which network it is of; "
             "give run=FOLDER, or weights=file weights.path=FILE with its model and classes=FILE"
         )
-    return Description(record.title, record.overrides, data.classes)
+    return Description(record.title, record.overrides, data.classes, record.plugins)
 
 
 def find_trained(run: str | None, checkpoint: str) -> Trained:

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from src.build.compose import config_folders
+from src import plugins
 from src.errors import UsageError
 from src.text import printable
 
 FOR_THE_SWEEP = ("experiments", "rows", "seeds", "dry_run", "experiment.overrides")
 LISTS = ("rows", "seeds")  # `rows=a,b` means `rows=[a,b]`
+MULTIRUN = ("-m", "--multirun")
+SHOWING = ("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--hydra-help")  # flags that run nothing
 FOR_HYDRA = ("-", "hydra.", "hydra/")  # how flags and options of Hydra itself begin
 
 
@@ -53,22 +56,35 @@ def pack(words: Sequence[str], quote: Callable[[str], str]) -> list[str]:
 
 def is_table(words: Sequence[str]) -> bool:
     """Whether `experiments=` names a file with rows. There are other files: a search for values has none."""
-    for word in words:
-        key, _, name = word.partition("=")
-        if key != "experiments":
-            continue
-        for folder in config_folders(words):
-            file = Path(folder, "experiments", f"{name}.yaml")
-            if file.is_file() and _has_rows(file):
-                return True
-    return False
+    file = _experiment(words)
+    if file is None or "experiment" not in _content(file):
+        return False
+    return not any(word.startswith("hydra/sweeper=") for word in _for_hydra(file))
 
 
 def with_sweeper(words: Sequence[str]) -> list[str]:
-    """The words, with the sweeper for lists of values where `-m` asks for a sweep and nothing says which."""
-    chosen = any(word.lstrip("+").startswith(("experiments=", "hydra/sweeper=")) for word in words)
-    lists = not chosen and ("-m" in words or "--multirun" in words)
-    return [*words, "hydra/sweeper=lists"] if lists else list(words)
+    """The words, with what makes a sweep of them where they ask for one.
+
+    An experiment is a sweep over its rows, with the words for Hydra that stand in its file as `experiment.hydra`: its
+    launcher, or another sweeper. Words of the command line take their place. Where `-m` asks for a sweep and nothing
+    says which, it is over lists of values. (Hydra 1.4 wants to know these before it composes, so that they cannot be
+    options of Hydra in the experiment's file.)
+    """
+    asked = bool(set(MULTIRUN) & set(words))
+    file = _experiment(words)
+    if file is None:
+        chosen = any(word.lstrip("+").startswith("hydra/sweeper=") for word in words)
+        return [*words, "hydra/sweeper=lists"] if asked and not chosen else list(words)
+    typed = {word.partition("=")[0].lstrip("+") for word in words}
+    added = []
+    for word in ["hydra/sweeper=table", *_for_hydra(file)] if is_table(words) else _for_hydra(file):
+        key = word.partition("=")[0]
+        # Options of a launcher that is not taken are not, either.
+        of_another = key.startswith("hydra.") and "/".join(key.split(".")[:2]) in typed
+        if key not in typed and not of_another:
+            added.append(word)
+    shows = any(word.partition("=")[0] in SHOWING for word in words)
+    return [*words, *added, *([] if asked or shows else ["--multirun"])]
 
 
 def is_dry_run(words: Iterable[str]) -> bool:
@@ -76,11 +92,28 @@ def is_dry_run(words: Iterable[str]) -> bool:
     return any(word.lower() == "dry_run=true" for word in words)
 
 
-def _has_rows(file: Path) -> bool:
+def _experiment(words: Sequence[str]) -> Path | None:
+    """The file that `experiments=` names; None where there is none."""
+    for word in words:
+        key, _, name = word.partition("=")
+        if key == "experiments" and (file := plugins.choice("experiments", name)) is not None:
+            return file
+    return None
+
+
+def _for_hydra(file: Path) -> list[str]:
+    """The words of a command line that stand in an experiment's file."""
+    said = _content(file).get("experiment")
+    words = said.get("hydra") if isinstance(said, dict) else None
+    return [str(word) for word in words] if isinstance(words, list) else []
+
+
+def _content(file: Path) -> dict[str, Any]:
     try:
-        return "experiment" in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError):  # Hydra, which reads it next, says where
-        return False
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def split_arguments(words: Iterable[str]) -> SweepOptions:

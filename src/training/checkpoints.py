@@ -79,7 +79,7 @@ class BestAndLast(Checkpoint):
         record = self.folder.read_run()
         if record is not None:
             classes: list[str] = list(module.classes)  # type: ignore[arg-type]
-            checkpoint[KEY] = Description(record.title, record.overrides, classes).stored()
+            checkpoint[KEY] = Description(record.title, record.overrides, classes, record.plugins).stored()
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.best is None else {"epoch": self.best.epoch, "val_top1": self.best.val_top1}

@@ -34,6 +34,7 @@ from src.frozen.build import check_precision, feature_data, keeps_features
 from src.frozen.data import FeatureData
 from src.models import weights
 from src.models.weights import download
+from src.models.weights.stated import stated as stated_layout
 from src.runs import ranks, records
 from src.runs.folder import RunFolder
 from src.runs.records import Cost, DataRecord, Results, RunRecord
@@ -137,6 +138,7 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     """
     keep_memory(device_of(cfg))
     check_precision(cfg)
+    layout = stated_layout(cfg.weights)
     measure_network(cfg, num_classes=2)  # an impossible network, or recipe, is refused before data is touched
     check_recipe(cfg)
     file = download.obtain(cfg.weights) if initial_weights else None
@@ -144,7 +146,7 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     seed_everything(cfg.seed, verbose=False)
     module = recognition(cfg, data.lists.classes, data)
     if file is not None:
-        log.info("%s: %s", file.name, weights.load(module.recognizer, file).summary)
+        log.info("%s: %s", file.name, weights.load(module.recognizer, file, layout).summary)
     elif initial_weights and cfg.freeze.kind != "none":
         log.warning("freeze=%s with weights=none: what is frozen are random weights", cfg.freeze.kind)
     elif initial_weights and cfg.recipe.batch_norm != "train":

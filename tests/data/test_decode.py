@@ -1,6 +1,11 @@
+import re
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
+from src.config import ROOT
 from src.data.decode import DecordReader, open_video
 from src.data.frame_folder import FrameFolder
 from src.data.scan import scan
@@ -177,3 +182,13 @@ def test_pictures_of_all_these_names_are_read(tmp_path, template):
     with open_video(str(tmp_path)) as reader:
         assert len(reader) == 3 and reader.size == (32, 24)
         assert [int(frame.mean()) for frame in reader.frames([2, 0])] == [180, 60]
+
+
+def test_decord_leaves_pyav_its_own_libraries():
+    versions = []
+    for first in ("", "from src.data.decord_apart import decord; "):
+        code = f"{first}import av; print(av.library_versions)"
+        versions.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout)
+    assert versions[0] == versions[1] != ""
+    others = [file for file in (ROOT / "src").rglob("*.py") if re.search(r"^ *import decord", file.read_text(), re.M)]
+    assert not others, "src.data.decord_apart imports it"

@@ -121,14 +121,13 @@ YAML = """
 
 def test_a_new_head_is_one_file_and_one_yaml(tmp_path, monkeypatch):
     (tmp_path / "peak_head.py").write_text(textwrap.dedent(HEAD))
-    (tmp_path / "conf" / "pooling").mkdir(parents=True)
-    (tmp_path / "conf" / "pooling" / "peak.yaml").write_text(textwrap.dedent(YAML))
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pooling").mkdir(parents=True)
+    (tmp_path / "pooling" / "peak.yaml").write_text(textwrap.dedent(YAML))
+    monkeypatch.setenv("LATE_PLUGINS", str(tmp_path))
 
-    assert options("pooling", tmp_path / "conf") == ["peak"]  # so the tests above would find it
+    assert options("pooling", tmp_path) == ["peak"]  # so the tests above would find it
     for model in networks():
-        search = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
-        recognizer = build_recognizer([search, *tiny(model), "pooling=peak"])
+        recognizer = build_recognizer([*tiny(model), "pooling=peak"])
         check(recognizer)
 
     recognizer = recognizer.float().train()

@@ -17,17 +17,19 @@ def kinetics400() -> list[str]:
     return KINETICS400.read_text(encoding="utf-8").splitlines()
 
 
-def outputs(content: Mapping[str, Any]) -> tuple[Layout, int]:
+def outputs(content: Mapping[str, Any], layout: Layout | None = None) -> tuple[Layout, int]:
     """The layout of a checkpoint, and how many classes its classifier tells apart.
+
+    layout: where somebody has said which one it is.
 
     Raises:
         UserError: an unknown layout, or a checkpoint without a classifier.
     """
     state = unwrap(content)
     names = layouts.strip_prefixes(state)
-    layout = layouts.recognise(set(names.values()))
+    layout = layout or layouts.recognise(set(names.values()))
     if layout is None:
-        raise UserError("the checkpoint has no known layout; choose the model that it belongs to")
+        raise UserError("the checkpoint has no known layout; say it with weights.layout (src/models/weights/stated.py)")
     for theirs, name in names.items():
         ours = name if layout is OWN else layout.target(name)
         if ours == "classifier.weight" and state[theirs].ndim >= 2:
@@ -36,6 +38,6 @@ def outputs(content: Mapping[str, Any]) -> tuple[Layout, int]:
 
 
 def known_names(layout: Layout, number: int) -> list[str] | None:
-    """The classes of a published network; None where nobody published them, as those of IG-65M."""
+    """The classes of a published network; None where nobody published them, as those of IG-65M, or their order."""
     names = kinetics400()
-    return names if layout.pretrained and number == len(names) else None
+    return names if layout.pretrained and layout.marks and number == len(names) else None

@@ -32,13 +32,16 @@ LOCAL = {
     errno.EEXIST,
 }
 
+SAID_ELSEWHERE = ("fallback", "layout")  # of a published source: of no use in getting the file
+
 
 def obtain(weights: Mapping[str, Any]) -> Path | None:
     """The checkpoint file that a `weights` configuration names; downloads it on first use. None for kind=null.
 
     weights: `kind`, and with kind=file `path`, with kind=published `source`: `file` (name in the cache), `url`,
         `package` and `sha256` (or its start) where there are any, `how` to get the file by hand; its `fallback` is
-        chosen before (src/build/fallback.py). source=null means that nobody published weights.
+        chosen before (src/build/fallback.py), its `layout` used later (stated.py). source=null means that nobody
+        published weights.
 
     Raises:
         UserError: no such file, or it cannot be downloaded; says where to get it and where to put it.
@@ -55,7 +58,7 @@ def obtain(weights: Mapping[str, Any]) -> Path | None:
         raise UserError(f"unknown weights.kind '{kind}'; choose published, file or null")
     if weights["source"] is None:
         raise UserError("no weights are published for this model and modality; use weights=none or weights=file")
-    return published(**{name: value for name, value in weights["source"].items() if name != "fallback"})
+    return published(**{name: value for name, value in weights["source"].items() if name not in SAID_ELSEWHERE})
 
 
 def cache() -> Path:

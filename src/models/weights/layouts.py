@@ -26,6 +26,7 @@ class Layout:
     pretrained: it holds a backbone with its own classifier: head and reduction keep their initial values.
     optional: starts of our names of tensors that networks of this backbone need not have.
     has_flow: flow weights are published as well, so that RGB ones are never converted for flow.
+    leave_out: regular expressions of tensors, by their names in the file, that are no part of the network.
     """
 
     name: str
@@ -35,6 +36,11 @@ class Layout:
     pretrained: bool = False
     has_flow: bool = False
     optional: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether the tensor `name` is no part of the network."""
+        return any(re.search(pattern, name) for pattern in self.leave_out)
 
     def target(self, name: str) -> str | None:
         """Our name of the tensor `name`; None if the layout has no such tensor."""

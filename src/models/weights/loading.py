@@ -45,8 +45,12 @@ class Loaded:
         return "; ".join((*parts, *self.notes))
 
 
-def load(recognizer: Recognizer, checkpoint: str | os.PathLike[str] | Mapping[str, Any]) -> Loaded:
+def load(
+    recognizer: Recognizer, checkpoint: str | os.PathLike[str] | Mapping[str, Any], layout: Layout | None = None
+) -> Loaded:
     """Fill `recognizer` with the weights of a checkpoint file or state dict, wrapped or not.
+
+    layout: of the checkpoint, where somebody has said it (src/models/weights/stated.py); else it is recognised.
 
     Pretrained backbones leave head and reduction as they are, and lose the block that a reduction replaces. Where
     the number of classes differs the classifier is dropped. Nothing else may be missing or left over.
@@ -56,17 +60,17 @@ def load(recognizer: Recognizer, checkpoint: str | os.PathLike[str] | Mapping[st
             or are not finite, with names and shapes. The recognizer is unchanged then.
     """
     if isinstance(checkpoint, Mapping):
-        return _fill(recognizer, checkpoint)
+        return _fill(recognizer, checkpoint, layout)
     path = Path(checkpoint)
     content = read(path)
     try:
-        return _fill(recognizer, content)
+        return _fill(recognizer, content, layout)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _fill(recognizer: Recognizer, content: Mapping[str, Any]) -> Loaded:
-    layout, named = translate(unwrap(content), recognizer)
+def _fill(recognizer: Recognizer, content: Mapping[str, Any], layout: Layout | None) -> Loaded:
+    layout, named = translate(unwrap(content), recognizer, layout)
     expected: dict[str, Tensor] = recognizer.state_dict()
     dropped: list[str] = []
     notes: list[str] = []

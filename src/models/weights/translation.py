@@ -19,17 +19,21 @@ LINEAR_OF_NONLOCAL = "pooling.heads.0.concat.linear."
 Named = dict[str, tuple[str, Tensor]]  # our name → name in the checkpoint, tensor
 
 
-def translate(state: Mapping[str, Tensor], recognizer: Recognizer) -> tuple[Layout, Named]:
+def translate(
+    state: Mapping[str, Tensor], recognizer: Recognizer, layout: Layout | None = None
+) -> tuple[Layout, Named]:
     """A checkpoint's layout, and its tensors by our names.
+
+    layout: where somebody has said which one it is; else it is recognised.
 
     Raises:
         UserError: an unknown layout, another architecture, or tensors that the layout does not have.
     """
     names = layouts.strip_prefixes(state)
-    layout = layouts.recognise(set(names.values()), recognizer.backbone)
+    layout = layout or layouts.recognise(set(names.values()), recognizer.backbone)
     if layout is None:
         examples = listed([shown(name) for name in state]) or "no tensors at all"
-        raise UserError(f"the checkpoint has no known layout (it holds {examples})")
+        raise UserError(f"the checkpoint has no known layout (it holds {examples}); say it with weights.layout")
     if layout.backbone is not None and not isinstance(recognizer.backbone, layout.backbone):
         raise UserError(
             f"the checkpoint is for {layout.backbone.__name__} (layout of {layout.name}), the network has "
@@ -38,6 +42,8 @@ def translate(state: Mapping[str, Tensor], recognizer: Recognizer) -> tuple[Layo
     named: Named = {}
     unknown = []
     for theirs, name in names.items():
+        if layout.leaves_out(name):
+            continue
         tensor = state[theirs]
         ours = name if layout is OWN else layout.target(name)
         if ours is None:
