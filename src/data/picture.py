@@ -12,7 +12,7 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
-from av.video.format import names
+from av.video.format import names  # type: ignore[attr-defined]  # its types lack it
 from av.video.reformatter import VideoReformatter
 
 from src.data.orientation import Orientation, orientation
