@@ -12,7 +12,7 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
-from av.video.format import names  # type: ignore[attr-defined]  # its types lack it
+from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from src.data.orientation import Orientation, orientation
@@ -93,7 +93,10 @@ class Scaler:
 def eight_bits(name: str) -> str:
     """The pixel format with the same planes in 8 bits; RGB where there is none."""
     match = DEEP.fullmatch(name)
-    return match[1] if match and match[1] in names else "gbrp"
+    try:
+        return VideoFormat(match[1]).name if match else "gbrp"
+    except ValueError:  # no such format
+        return "gbrp"
 
 
 def _chroma_place(step: int, start: int) -> int:
