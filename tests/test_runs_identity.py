@@ -96,6 +96,7 @@ def test_every_option_with_an_effect_changes_the_hash_and_no_other_does(_no_list
         ["data.decoder=pyav"],
         ["test.view_batch=1"],
         ["model.channels_last=true"],
+        ["model.checkpointing=true", "trainer.compile=true"],
         ["trainer.enable_progress_bar=false"],
         ["trainer.accelerator=cpu"],
         ["data.root=elsewhere"],

@@ -1,6 +1,7 @@
 """Ranks: which process is one, and that several do what one does."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -124,6 +125,19 @@ def test_two_processes_learn_and_test_as_one_does(words, tmp_path):
             np.testing.assert_allclose(*([*curve[name].values()] for curve in curves), rtol=1e-5)
         assert len(list((other.path / "csv").iterdir())) == 1  # only rank 0 logs
     assert len(list(tmp_path.glob("outputs/*"))) == 1  # one folder a run
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiles: needs g++")
+def test_two_processes_that_compile_learn_what_one_does_that_does_not(words, tmp_path):
+    train([*words, "recipe.batch_size=8", "run_dir=one"])
+    train([*words, *TWO, "trainer.compile=true", "model.checkpointing=true", "run_dir=two"])
+    one, two = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "two")
+    scores = [Scores.load(folder.scores) for folder in (one, two)]
+    assert scores[0].videos == scores[1].videos
+    np.testing.assert_allclose(scores[0].scores, scores[1].scores, atol=1e-4)
+    losses = [[*folder.curves()["train/loss_epoch"].values()] for folder in (one, two)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def job(words, folder):

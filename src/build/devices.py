@@ -1,4 +1,4 @@
-"""Whether this machine has the devices that a configuration asks for, which one is taken, and memory on a CPU."""
+"""Whether this machine has the devices that a configuration asks for, which one is taken, and what is fast on it."""
 
 import ctypes
 import os
@@ -11,6 +11,8 @@ from src.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+    from src.models.recognizer import Recognizer
 
 GPUS = ("gpu", "cuda", "mps")
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt
@@ -55,6 +57,13 @@ def device_of(cfg: DictConfig) -> "torch.device":
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+
+
+def lay_out(recognizer: "Recognizer", cfg: DictConfig, device: "torch.device") -> None:
+    """Channels last where the configuration says so: always, or on this kind of device (model.channels_last)."""
+    wanted = cfg.model.channels_last
+    if wanted if isinstance(wanted, bool) else device.type in wanted:
+        recognizer.channels_last()
 
 
 def keep_memory(device: "torch.device") -> None:

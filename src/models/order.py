@@ -87,7 +87,7 @@ def logits(recognizer: Recognizer, maps: Sequence[Tensor], variants: Sequence[Va
 
     Heads that need tokens only get all variants as one batch; the others one by one, in the memory of one test step.
     """
-    read = recognizer.pooling.maps(recognizer.backbone.reduce(maps))
+    read = recognizer.pooling.maps(recognizer.reduce(maps))
     at_once = 1
     if not recognizer.pooling.reads_maps:
         read = [as_maps(feature_map) for feature_map in read]

@@ -1,15 +1,19 @@
 """The whole network: backbone → feature maps → fusion and temporal head → dropout → classifier."""
 
 from collections.abc import Sequence
-from typing import Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.models.backbones.backbone import Backbone
+from src.models.backbones.stage import Stage
 from src.models.pooling.fusion import FUSIONS, HeadMaker
 from src.models.pooling.head import as_maps
+
+MOST_KINDS = 64  # of regions, by their shapes: PyTorch compiles code that they share at most 8 times
 
 
 class Recognizer(nn.Module):
@@ -48,6 +52,7 @@ class Recognizer(nn.Module):
         self.resting: list[nn.Module] = []
         self.norms_kept = self.norms_fixed = False
         self.tokens = False
+        self.compiled = False
         self.backbone = backbone
         self.pooling = FUSIONS[fusion](head, backbone.channels, backbone.lengths(frames))
         self.steps = min(backbone.lengths(frames))  # of time, in the shortest map
@@ -68,12 +73,18 @@ class Recognizer(nn.Module):
 
         It is all that the rest of the network sees of a clip. With `tokens` it is averaged over space.
         """
-        maps = self.backbone.trunk(self.normalize(clip))
+        with self.stance():
+            maps = self.backbone.trunk(self.normalize(clip))
         return tuple(as_maps(feature_map) for feature_map in maps) if self.tokens else maps
 
     def classify(self, maps: Sequence[Tensor]) -> Tensor:
         """What `trunk` gives → logits (N, classes)."""
-        return self.decide(self.backbone.reduce(maps))
+        return self.decide(self.reduce(maps))
+
+    def reduce(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What `trunk` gives → the last feature map of each pathway, behind its reduction."""
+        with self.stance():
+            return self.backbone.reduce(maps)
 
     def decide(self, features: Sequence[Tensor]) -> Tensor:
         """What `features` gives, or the maps that the heads read → logits (N, classes)."""
@@ -82,7 +93,7 @@ class Recognizer(nn.Module):
 
     def features(self, clip: Tensor) -> tuple[Tensor, ...]:
         """The last feature map of each pathway, (N, Ci, Ti, Hi, Wi), as the head reads it."""
-        return self.backbone.reduce(self.trunk(clip))
+        return self.reduce(self.trunk(clip))
 
     def freeze(self, last: str | None = None, tokens: bool | None = None) -> Self:
         """Keep the trunk, whole or up to its part `last`, as it is: nothing learns, batch norms keep their statistics.
@@ -152,6 +163,33 @@ class Recognizer(nn.Module):
             if isinstance(module, nn.Conv3d):
                 module.to(memory_format=torch.channels_last_3d)
         return self
+
+    def checkpointing(self) -> Self:
+        """Compute the maps inside of blocks again in the backward pass instead of keeping them: same numbers."""
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.checkpointing = True
+        return self
+
+    def compile_regions(self, backend: str = "inductor") -> Self:
+        """Compile the backbone in place, block by block, for training: same numbers up to rounding.
+
+        Names of weights stay. The head is left as it is, so that dropout and masking draw what they drew. Nothing is
+        compiled in evaluation, where batches have all sizes.
+        """
+        self.compiled = True
+        dynamo = torch._dynamo.config
+        dynamo.recompile_limit = max(dynamo.recompile_limit, MOST_KINDS)
+        for region in self.backbone.regions():
+            region.compile(backend=backend, dynamic=False)
+        return self
+
+    def stance(self) -> AbstractContextManager[Any]:
+        """How compiled regions are called within the block: as they are, or, in evaluation, uncompiled."""
+        if self.compiled and not self.training:
+            stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+            return stance
+        return nullcontext()
 
     def normalize(self, clip: Tensor) -> Tensor:
         """uint8 clips become (x / 255 − mean) / std; floating-point clips count as normalised and stay.

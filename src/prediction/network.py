@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig
 
 from src.build.data import clip_spec, mirror_of
-from src.build.devices import device_of, keep_memory
+from src.build.devices import device_of, keep_memory, lay_out
 from src.build.network import skeleton
 from src.config import ClipSpec
 from src.data.class_names import read_class_names
@@ -179,9 +179,8 @@ def read_classes(path: Path) -> list[str]:
 
 
 def _ready(recognizer: Recognizer, classes: Sequence[str], cfg: DictConfig, file: Path, origin: str) -> Network:
-    if cfg.model.channels_last:
-        recognizer.channels_last()
     device = device_of(cfg)
+    lay_out(recognizer, cfg, device)
     keep_memory(device)
     recognizer.to(device).eval().requires_grad_(False)
     return Network(recognizer, list(classes), cfg, file, origin)

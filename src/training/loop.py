@@ -22,7 +22,7 @@ from rich import get_console
 from rich.console import Console
 
 from src.build.data import build_data
-from src.build.devices import device_of, keep_memory
+from src.build.devices import device_of, keep_memory, lay_out
 from src.build.instantiate import NONSENSE
 from src.build.instantiate import build as instantiate
 from src.build.network import build_recognizer, measure_network
@@ -47,13 +47,15 @@ from src.training.recognition import Recognition
 
 log = logging.getLogger(__name__)
 LESS = "use less of it: recipe.batch_size, test.view_batch, data.workers, or smaller clips"
-OURS = ("profile",)  # options of conf/trainer that Lightning doesn't know
+OURS = ("compile", "profile")  # options of conf/trainer that Lightning doesn't know
 PAUSE_S = 10  # between checkpoints on kept features, where an epoch may cost less than writing one
 MENDS = {  # what PyTorch's errors say → what to do
     "unscaling of gradients internally": "trainer.gradient_clip_val with trainer.precision=16-mixed needs "
     "optim.optimizer.fused=false; or take trainer.precision=bf16-mixed",
     "more than 1 value per channel": "a batch of one clip whose feature map is a single value cannot be normalised; "
     "give larger clips (model.clip.frames, model.clip.crop), or a recipe.batch_size that leaves no batch of one",
+    "No working C++ compiler": "trainer.compile=true needs a C++ compiler on a CPU; install g++, or leave it out",
+    "working triton installation": "trainer.compile=true needs triton on a GPU; pip install triton, or leave it out",
     "MemoryError": f"there is not enough memory; {LESS}",
     "can't allocate memory": f"there is not enough memory; {LESS}",
     "OutOfMemoryError": f"there is not enough memory on the device; {LESS}",
@@ -151,8 +153,11 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
         log.warning("freeze=%s with weights=none: what is frozen are random weights", cfg.freeze.kind)
     elif initial_weights and cfg.recipe.batch_norm != "train":
         log.warning("recipe.batch_norm=%s with weights=none: no data has made these statistics", cfg.recipe.batch_norm)
-    if cfg.model.channels_last:
-        module.recognizer.channels_last()
+    lay_out(module.recognizer, cfg, device_of(cfg))
+    if cfg.model.checkpointing:
+        module.recognizer.checkpointing()
+    if cfg.trainer.compile:
+        module.recognizer.compile_regions()
     return module, data
 
 

@@ -105,7 +105,7 @@ class Recognition(LightningModule):
         self.by_step: LRScheduler | None = None
         self.by_epoch: LRScheduler | None = None
         self.variants: list[Variant] = order.computed(recognizer) if test_order else []
-        self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE)
+        self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE, validate_args=False)
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
         self.diverged = False
         self.val_metrics: dict[str, float] = {}  # of this epoch; empty without a validation

@@ -9,6 +9,7 @@ from pytorch_lightning import seed_everything
 
 from src import files
 from src.build.data import build_test_data
+from src.build.devices import device_of, lay_out
 from src.data.annotations import list_digest
 from src.data.datamodule import VideoData
 from src.errors import UsageError, UserError
@@ -52,8 +53,7 @@ def evaluate(trained: Trained, cfg: DictConfig, changed: list[str]) -> Evaluatio
     terminal = console()
     if data.lists.name == trained.data.name and test != trained.data.test:
         terminal.print("note: this is not the test list of the run: the network may have been trained on some of it")
-    if cfg.model.channels_last:
-        module.recognizer.channels_last()
+    lay_out(module.recognizer, cfg, device_of(cfg))
     target = new_evaluation(trained.folder)
     try:
         return _test(trained, cfg, changed, module, data, target)

@@ -35,6 +35,8 @@ SAME = {  # other values that make the same features
     "data.on_error": "skip",
     "test.view_batch": 3,
     "model.channels_last": True,
+    "model.checkpointing": True,
+    "trainer.compile": True,
     "pooling.dropout": 0.9,
     "features.cache": False,
     "features.root": "/elsewhere",

@@ -1,6 +1,6 @@
 """What every backbone is: a clip in, one feature map per pathway out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -37,6 +37,14 @@ class Backbone(nn.Module):
         """The trunk's layers from the clip on, by the names that `freeze=stages` knows: stem, stage1, stage2, …"""
         raise NotImplementedError
 
+    def regions(self) -> Iterator[nn.Module]:
+        """Blocks, and units of a convolution and what belongs to it, that are compiled one by one.
+
+        Most are alike, so that few have to be compiled; a whole trunk takes minutes.
+        """
+        for part in self.children():
+            yield from _regions(part)
+
     def trunk(self, clip: Tensor) -> tuple[Tensor, ...]:
         """Each pathway's map in front of the reduction."""
         raise NotImplementedError
@@ -60,3 +68,13 @@ def stages(stem: nn.Module, later: Sequence[nn.Module]) -> dict[str, list[nn.Mod
     for number, stage in enumerate(later, 1):
         named[f"stage{number}"] = [stage]
     return named
+
+
+def _regions(module: nn.Module) -> Iterator[nn.Module]:
+    parts = list(module.children())
+    is_unit = isinstance(module, nn.Sequential) and any(isinstance(part, nn.Conv3d) for part in parts)
+    if isinstance(module, nn.Sequential | nn.ModuleList) and not is_unit:
+        for part in parts:
+            yield from _regions(part)
+    elif next(module.parameters(), None) is not None:
+        yield module

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Kernel, Norm, check_reduction, halved, initialize
+from src.models.backbones.stage import Stage
 
 POOLS: tuple[tuple[Kernel, Kernel], ...] = (  # kernel and stride in front of each stage
     ((1, 3, 3), (1, 2, 2)),
@@ -46,7 +47,7 @@ class I3D(Backbone):
         norm = partial(nn.BatchNorm3d, eps=norm_eps, momentum=norm_momentum)
         unit = partial(Unit, norm=norm)
         inception = partial(Inception, norm=norm)
-        self.stem = nn.Sequential(
+        self.stem = Stage(
             unit(in_channels, stem[0], 7, stride=2),
             SamePool((1, 3, 3), (1, 2, 2)),
             unit(stem[0], stem[1], 1),
@@ -64,7 +65,7 @@ class I3D(Backbone):
             for widths in stage:
                 layers.append(inception(channels, widths))
                 channels = out_channels(widths)
-            built.append(nn.Sequential(*layers))
+            built.append(Stage(*layers))
         self.stages = nn.Sequential(*built)
         if reduction != "none":
             self.reduction = inception(channels, reduced)

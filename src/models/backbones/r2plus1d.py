@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Norm, check_reduction, halved, initialize
+from src.models.backbones.stage import Stage
 
 
 class R2Plus1D(Backbone):
@@ -50,7 +51,7 @@ class R2Plus1D(Backbone):
                 stride = 2 if stage > 0 and block == 0 else 1
                 layers.append(BasicBlock(channels, width, stride, norm))
                 channels = width
-            built.append(nn.Sequential(*layers))
+            built.append(Stage(*layers))
         self.stages = nn.Sequential(*built)
         self.channels = (channels,)
         initialize(self)

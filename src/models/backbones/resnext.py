@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Bottleneck, check_reduction, halved, initialize
+from src.models.backbones.stage import Stage
 
 
 class ResNeXt(Backbone):
@@ -58,7 +59,7 @@ class ResNeXt(Backbone):
                     Bottleneck(channels, width, 2 * width, stride=(step, step, step), groups=cardinality, norm=norm)
                 )
                 channels = 2 * width
-            built.append(nn.Sequential(*layers))
+            built.append(Stage(*layers))
         self.stages = nn.Sequential(*built)
         if reduction != "none":
             self.reduction = Bottleneck(

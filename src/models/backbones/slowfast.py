@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone
 from src.models.backbones.blocks import Bottleneck, Kernel, centred, check_reduction, initialize
+from src.models.backbones.stage import Stage
 
 SLOW, FAST = 0, 1
 FIRST_TIME = ((1, 1, 3, 3), (3, 3, 3, 3))  # length in time of each stage's first convolutions, slow and fast
@@ -106,7 +107,7 @@ class SlowFast(Backbone):
             nn.ReLU(inplace=True),
         )
 
-    def _stage(self, pathway: int, stage: int, count: int, entering: int, width: int) -> nn.Sequential:
+    def _stage(self, pathway: int, stage: int, count: int, entering: int, width: int) -> Stage:
         width *= 2**stage
         blocks = []
         for block in range(count):
@@ -116,7 +117,7 @@ class SlowFast(Backbone):
             shape = (entering, width, 4 * width)
             blocks.append(Bottleneck(*shape, first_time=time, middle=(1, 3, 3), stride=stride, norm=self._norm))
             entering = 4 * width
-        return nn.Sequential(*blocks)
+        return Stage(*blocks)
 
     def lengths(self, frames: int) -> tuple[int, int]:
         """Time steps of the slow and the fast map for a clip of `frames` frames."""

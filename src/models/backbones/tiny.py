@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from src.models.backbones.backbone import Backbone, stages
 from src.models.backbones.blocks import Kernel, centred, check_reduction
+from src.models.backbones.stage import Stage
 
 
 class Tiny(Backbone):
@@ -52,7 +53,7 @@ class Tiny(Backbone):
         for width, kernel, stride in zip(widths, kernels, strides, strict=True):
             blocks.append(_block(in_channels, width, kernel, stride))
             in_channels = width
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = Stage(*blocks)
 
     def lengths(self, frames: int) -> tuple[int]:
         """Time steps of the feature map for a clip of `frames` frames."""
