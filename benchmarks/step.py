@@ -41,7 +41,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_GPU = DEVICE.type == "cuda"
 ROUNDS = 3
 STEPS, UNTIMED = (4, 1) if ON_GPU else (1, 0)  # of a turn; on a GPU memory is given back between turns
-WARM_UP = 2
+WARM_UP = 2 if ON_GPU else 0
 MATRIX = 8192 if ON_GPU else 2048  # rows and columns
 
 
