@@ -5,10 +5,10 @@ gradients let go. Every way has a process of its own, so that its settings do no
 
   float32         the authors' recipe: float32 clips that the loader has normalised, float32 without TF32, PyTorch's
                   usual layout, AdamW as PyTorch makes it
-  float32, TF32   the same, where convolutions and products may round to TF32
   bf16            the recipe under bf16 autocast
   ours            what training does: uint8 clips normalised on the device, the layout that conf/model names for the
-                  device, fused AdamW, memory kept (on a CPU), the backbone compiled (on a GPU, trainer.compile=true)
+                  device, small groups of a convolution computed together, fused AdamW, memory kept (on a CPU), the
+                  backbone compiled (on a GPU, trainer.compile=true)
 
 Shares of the matrix peak are those of a large product of matrices of the same precision, measured in the same run; a
 step counts as three forward passes. BERT's share is that of its forward and backward pass. Random weights and clips.
@@ -16,6 +16,7 @@ step counts as three forward passes. BERT's share is that of its forward and bac
 python -m benchmarks.step [NETWORK ...]: all of them by default; r2plus1d_memory is R(2+1)D-34 with model.checkpointing.
 """
 
+import math
 import multiprocessing
 import resource
 import sys
@@ -32,16 +33,18 @@ from benchmarks.report import machine, save, today
 from src.build.compose import compose
 from src.build.devices import keep_memory, lay_out
 from src.build.network import build_recognizer, measure_network
+from src.models.backbones.blocks import GroupedConv3d
 from src.models.cost import total
 from src.models.recognizer import Recognizer
-from torch import Tensor
+from src.training.arriving import Arriving
+from torch import Tensor, nn
 
 CLASSES = 101
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ON_GPU = DEVICE.type == "cuda"
 ROUNDS = 3
-STEPS, UNTIMED = (4, 1) if ON_GPU else (1, 0)  # of a turn; on a GPU memory is given back between turns
-WARM_UP = 2 if ON_GPU else 0
+STEPS, UNTIMED = (3, 1) if ON_GPU else (1, 0)  # of a turn; on a GPU memory is given back between turns
+WARM_UP = 1 if ON_GPU else 0
 MATRIX = 8192 if ON_GPU else 2048  # rows and columns
 
 
@@ -51,7 +54,6 @@ class Way:
 
     precision: str = "float32"
     ours: bool = True
-    tf32: bool = False
     compiled: bool = ON_GPU
     checkpointing: bool = False
 
@@ -63,9 +65,8 @@ ON = {
     "cpu": {**PLAIN, "ours, float32": Way(), "ours, bf16": BF16},
     "cuda": {
         **PLAIN,
-        "float32, TF32": replace(FLOAT32, tf32=True),
-        "ours": BF16,
         "ours, not compiled": replace(BF16, compiled=False),
+        "ours": BF16,
     },
 }
 
@@ -87,10 +88,10 @@ class Network:
 
 NETWORKS = {
     "resnext101": Network("resnext101", 64, 32),
-    "i3d": Network("i3d", 64, 16),
-    "slowfast": Network("slowfast", 64, 32, "bert_late_fusion"),
     "r2plus1d": Network("r2plus1d", 64 if ON_GPU else 32, 16),
+    "slowfast": Network("slowfast", 64, 32, "bert_late_fusion"),
     "r2plus1d_memory": Network("r2plus1d", 64, 8),
+    "i3d": Network("i3d", 64, 16),
 }
 
 
@@ -105,7 +106,7 @@ class Trainer:
     """One network that is trained one way."""
 
     def __init__(self, network: Network, way: Way) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = way.tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
         if way.ours:
             keep_memory(DEVICE)
@@ -120,12 +121,17 @@ class Trainer:
         shape = (self.batch, 3, network.frames, side, side)  # N C T H W
         clip = torch.randint(0, 256, shape, dtype=torch.uint8) if way.ours else torch.randn(shape)
         self.clip = clip.pin_memory() if ON_GPU else clip
+        self.latest: Arriving | None = None  # loss
         self.label = torch.randint(0, CLASSES, (self.batch,))
 
     def _recognizer(self) -> Recognizer:
         recognizer = build_recognizer(self.cfg, CLASSES)
         if self.way.ours:
             lay_out(recognizer, self.cfg, DEVICE)
+        else:
+            for module in recognizer.modules():
+                if isinstance(module, GroupedConv3d):
+                    module.__class__ = nn.Conv3d
         if self.way.checkpointing:
             recognizer.checkpointing()
         if self.way.compiled:
@@ -134,27 +140,27 @@ class Trainer:
 
     def step(self) -> None:
         """One step, as training takes it."""
+        if self.latest is not None and not math.isfinite(loss := self.latest.get()):
+            raise ValueError(f"the loss is {loss}")
         clip, label = self.clip.to(DEVICE, non_blocking=True), self.label.to(DEVICE, non_blocking=True)
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.way.precision == "bf16"):
-            loss = F.cross_entropy(self.recognizer(clip), label)
-        if not bool(torch.isfinite(loss)):
-            raise ValueError(f"the loss is {loss.item()}")
-        loss.backward()  # type: ignore[no-untyped-call]
+            found = F.cross_entropy(self.recognizer(clip), label)
+        self.latest = Arriving(found)
+        found.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def turn(self) -> list[float]:
-        """Seconds of each of some steps."""
+    def turn(self) -> float:
+        """Seconds of a step, on average over some that follow each other."""
         for _ in range(UNTIMED):
             self.step()
-        seconds = []
+        start = now()
         for _ in range(STEPS):
-            start = now()
             self.step()
-            seconds.append(now() - start)
+        seconds = now() - start
         if ON_GPU:
             torch.cuda.empty_cache()
-        return seconds
+        return seconds / STEPS
 
     def warm_up(self) -> dict[str, float]:
         """Compile, let cuDNN choose; → seconds of it, and the most memory in use, in GB."""
@@ -304,11 +310,12 @@ def measure(name: str) -> dict[str, Any]:
     """Every way of a network, in turn."""
     network = NETWORKS[name]
     processes = {title: Process(network, way) for title, way in ways(name).items()}
-    for process in processes.values():
+    for title, process in processes.items():
+        print(f"{name}: {title}", flush=True)
         process.found |= process.ask("warm_up") or {}
     for number in range(ROUNDS):
         for process in list(processes.values())[:: 1 if number % 2 else -1]:
-            process.seconds += process.ask("turn") or []
+            process.seconds += [seconds] if (seconds := process.ask("turn")) else []
     for process in processes.values():
         process.found["head_share"] = process.ask("head_share")
         process.found["peak"] = process.ask("peak")
@@ -358,8 +365,8 @@ def report(values: dict[str, Any]) -> None:
         ],
         rows(values),
         values,
-        f"Medians of {ROUNDS * STEPS} steps in turn; clips of 64 frames at full size (R(2+1)D on a CPU: 32), batches: "
-        f"{batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
+        f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size "
+        f"(R(2+1)D on a CPU: 32), batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
     )
 
 

@@ -1,5 +1,6 @@
 """Training and testing a recognizer: loss, optimiser, and views averaged into one score per video."""
 
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,6 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics.classification import MulticlassAccuracy
 
 from src.batch import IGNORE, Batch, views_of
 from src.data.annotations import Video
@@ -25,7 +25,9 @@ from src.runs.records import Order
 from src.scores import Scores
 from src.text import listed
 from src.training import order
+from src.training.arriving import Arriving
 from src.training.checkpoints import TEMPERATURE, temperature_of
+from src.training.meters import Top1
 from src.training.mixing import Mixing, labels_of
 from src.training.recipe import Recipe, parameter_groups, resting, scale_rates, schedules, steps_in_epoch
 
@@ -64,7 +66,8 @@ class Recognition(LightningModule):
     monitor: the metric that a plateau scheduler watches.
     seed: with the epoch's and the rank's number it fixes dropout and masking, so that a resumed run goes on as if
         it had never stopped.
-    stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`.
+    stop_on_divergence: raise at the first loss that is not finite; else go on and set `diverged`. A step's loss is
+        looked at when the next step starts, or the epoch is over, so that no step waits for the device.
     test_order: test with time rearranged as well (src/training/order.py).
     mirror: class → the class that mirrored views of it show (src/data/mirrored.py).
     recipe: what else changes the loss and the steps.
@@ -105,7 +108,8 @@ class Recognition(LightningModule):
         self.by_step: LRScheduler | None = None
         self.by_epoch: LRScheduler | None = None
         self.variants: list[Variant] = order.computed(recognizer) if test_order else []
-        self.train_top1 = MulticlassAccuracy(len(classes), average="micro", ignore_index=IGNORE, validate_args=False)
+        self.train_top1 = Top1()
+        self.latest: tuple[Arriving, str] | None = None  # the loss of a step, and which one, until it is looked at
         self.unreadable: dict[str, set[str]] = defaultdict(set)  # phase → messages
         self.diverged = False
         self.val_metrics: dict[str, float] = {}  # of this epoch; empty without a validation
@@ -150,12 +154,12 @@ class Recognition(LightningModule):
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        self._check_loss()
         self._note_unreadable("train", batch)
         batch, target = self.mixing(batch, self.recognizer)
         logits = self.logits(batch).mean(1)  # N V K → N K
         loss, label = self.loss(logits, target), labels_of(target)
-        if not bool(torch.isfinite(loss)):
-            self._note_divergence(f"the loss is {loss.item()} in {self._place()}")
+        self.latest = Arriving(loss), self._place()
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
@@ -174,6 +178,12 @@ class Recognition(LightningModule):
         for module in self.recognizer.resting:
             for parameter in module.parameters():
                 parameter.grad = None
+
+    def _check_loss(self) -> None:
+        """Look at the latest step's loss, once; before anything is made of what it has led to."""
+        latest, self.latest = self.latest, None
+        if latest is not None and not math.isfinite(loss := latest[0].get()):
+            self._note_divergence(f"the loss is {loss} in {latest[1]}")
 
     def _place(self) -> str:
         return f"epoch {self.current_epoch + 1}, step {self.global_step} (learning rate {self.learning_rate:g})"
@@ -199,6 +209,7 @@ class Recognition(LightningModule):
             self.unreadable[phase].update(messages)
 
     def on_train_epoch_end(self) -> None:
+        self._check_loss()
         self.log("train/top1", 100 * self.train_top1.compute(), sync_dist=False)
         self._step_scheduler()
 
@@ -239,6 +250,7 @@ class Recognition(LightningModule):
     # Validation
 
     def on_validation_epoch_start(self) -> None:
+        self._check_loss()
         self.val_scores = VideoScores(len(self.videos["val"]), len(self.classes)).to(self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:

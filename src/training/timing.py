@@ -55,7 +55,8 @@ class Throughput(Callback):
             values["gpu_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
         for name, value in values.items():
             bar = name == "clips_per_second"
-            module.log(name, value, prog_bar=bar, on_step=True, on_epoch=False, rank_zero_only=True)
+            number = torch.tensor(value)  # on the host: Lightning would send it to the device, and wait for that
+            module.log(name, number, prog_bar=bar, on_step=True, on_epoch=False, rank_zero_only=True)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Say once that the loader is the bottleneck, and what to change."""

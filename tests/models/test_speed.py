@@ -11,6 +11,7 @@ import torch
 from src.build import build_recognizer
 from src.build.compose import compose
 from src.errors import UserError
+from src.models.backbones.blocks import GroupedConv3d
 from src.models.backbones.stage import Stage
 from torch import nn
 
@@ -133,3 +134,30 @@ def test_evaluation_is_not_compiled():
     assert not calls
     recognizer.train()(torch.zeros(2, 3, FRAMES, CROP, CROP))
     assert len(calls) == len(list(recognizer.backbone.regions()))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(("width", "groups", "merged"), [(4, 32, 8), (8, 6, 3), (8, 3, 3), (16, 4, 4), (32, 2, 2)])
+def test_groups_that_are_computed_together_change_nothing(width, groups, merged, layout, monkeypatch):
+    torch.manual_seed(0)
+    channels = width * groups
+    ours = GroupedConv3d(channels, channels, 3, (1, 2, 2), 1, groups=groups).double().to(memory_format=layout)
+    plain = nn.Conv3d(channels, channels, 3, (1, 2, 2), 1, groups=groups).double()
+    plain.load_state_dict(ours.state_dict())
+    used = []
+
+    def convolve(*arguments, original=nn.functional.conv3d):
+        used.append(arguments[-1])
+        return original(*arguments)
+
+    monkeypatch.setattr(nn.functional, "conv3d", convolve)
+    found = []
+    for convolution in (ours, plain):
+        x = torch.linspace(-1, 1, 2 * channels * 50).sin().double().view(2, channels, 2, 5, 5).requires_grad_()
+        y = convolution(x.to(memory_format=layout) if convolution is ours else x)
+        y.square().sum().backward()
+        found.append((y, x.grad, convolution.weight.grad, convolution.bias.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+    ours.eval()(x)
+    assert used == [merged, groups, groups]
