@@ -22,6 +22,7 @@ import resource
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from statistics import median
@@ -289,7 +290,8 @@ class Process:
         if self.failure is not None:
             return None
         try:
-            self.pipe.send(word)
+            with suppress(OSError):  # it has ended: what it said last may still be there
+                self.pipe.send(word)
             answer = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
@@ -365,8 +367,8 @@ def report(values: dict[str, Any]) -> None:
         ],
         rows(values),
         values,
-        f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size "
-        f"(R(2+1)D on a CPU: 32), batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
+        f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size (R(2+1)D on a CPU: 32), "
+        f"batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
     )
 
 
