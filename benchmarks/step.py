@@ -353,7 +353,7 @@ def report(values: dict[str, Any]) -> None:
     """Write what has been measured today."""
     batches = ", ".join(f"{name} {found['batch']}" for name, found in values["networks"].items())
     save(
-        f"step_{DEVICE.type}",
+        "step",
         "Training steps",
         [
             "network",
@@ -369,6 +369,7 @@ def report(values: dict[str, Any]) -> None:
         values,
         f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size (R(2+1)D on a CPU: 32), "
         f"batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
+        on=DEVICE.type,
     )
 
 
