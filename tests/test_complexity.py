@@ -103,17 +103,18 @@ def test_counts_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("pooling", "macs"),
-    [  # multiply-accumulates of the layers' weights, for a map of 128 × 16 × 4 × 4: 256 positions
+    ("pooling", "layers", "attention"),
+    [  # multiply-accumulates of the weights, and of activations, for a map of 128 × 16 × 4 × 4: 256 positions
         # three blocks of 12 D² per position; the last: keys and values per position, query and 8 D² for the rest
-        ("attentive", 128**2 * (3 * 12 * 256 + 2 * 256 + 1 + 8)),
-        ("attentive_step", 128**2 * (2 * 257 + 2)),
-        ("efficient_probing", 128**2 * 256 + 16 * 128 * 256),
+        ("attentive", 128**2 * (3 * 12 * 256 + 2 * 256 + 1 + 8), 128 * 2 * 256 * (3 * 256 + 1)),
+        ("attentive_step", 128**2 * (2 * 257 + 2), 128 * 2 * 257),
+        ("efficient_probing", 128**2 * 256 + 16 * 128 * 256, 128 * 256),  # the queries are weights
     ],
 )
-def test_counts_of_attentive_heads(pooling, macs):
+def test_counts_of_attentive_heads(pooling, layers, attention):
     cfg = compose(["model=tiny", f"pooling={pooling}"], "network")
-    assert measure_network(cfg, 8)["head"].macs == macs
+    head = measure_network(cfg, 8)["head"]
+    assert (head.operations, head.macs) == (layers, layers + attention)
 
 
 def test_one_configuration_for_machines(capsys):

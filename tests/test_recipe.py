@@ -24,7 +24,7 @@ from src.training.recognition import Recognition
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from tests.tiny import options, tiny
+from tests.tiny import models, options, tiny
 
 
 def network(model: str = "tiny", *words: str) -> Recognizer:
@@ -153,7 +153,7 @@ def test_a_batch_without_a_readable_clip_is_not_mixed() -> None:
 # Learning rates
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_layer_decay_lowers_the_rate_from_part_to_part(model: str) -> None:
     recognizer = network(model)
     optimizer = torch.optim.SGD(parameter_groups(recognizer, 0.5), lr=0.8)

@@ -56,7 +56,7 @@ RESULTS = Results(
 )
 ERROR = ErrorRecord(SCHEMA, "no memory", "2030-01-01T12:00:00+01:00", ["a line"], None)
 KINDS = [RUN, DATA, RESULTS, ERROR]
-LATER = ("settings", "order", "plugins")  # fields that older files do not have
+LATER = ("settings", "order", "plugins", "calibration", "intervals")  # fields that older files do not have
 
 
 @pytest.fixture(params=KINDS, ids=lambda record: type(record).__name__)

@@ -55,8 +55,10 @@ def measure(recognizer: Recognizer, clip: Tensor) -> dict[str, Cost]:
         handles.append(module.register_forward_hook(partial(count, part)))
     steps: tuple[Callable[[Any], Any], ...]
     steps = (recognizer.trunk, recognizer.backbone.reduce, recognizer.pooling, recognizer.classifier)
-    training = recognizer.training
+    training, learning = recognizer.training, [p for p in recognizer.parameters() if p.requires_grad]
     recognizer.eval()
+    for parameter in learning:  # the counter follows gradients, which there are none of
+        parameter.requires_grad_(False)
     value: Any = clip
     with torch.no_grad():
         for part, step in zip(PARTS, steps, strict=True):
@@ -64,6 +66,8 @@ def measure(recognizer: Recognizer, clip: Tensor) -> dict[str, Cost]:
                 value = step(value)
             costs[part] += counted(counter)
     recognizer.train(training)
+    for parameter in learning:
+        parameter.requires_grad_(True)
     for handle in handles:
         handle.remove()
     return {part: costs[part] for part in PARTS}

@@ -118,9 +118,9 @@ def of_weights(cfg: DictConfig, names: Path | None = None) -> Network:
     file = download.obtain(cfg.weights)
     if file is None:
         raise UserError("weights=none: the network would answer at random; give weights=pretrained, or run=FOLDER")
-    content = reading.read(file)
+    content, stated = reading.read(file), stated_layout(cfg.weights)
     try:
-        layout, number = weight_classes.outputs(content, stated_layout(cfg.weights))
+        layout, number = weight_classes.outputs(content, stated)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     classes = read_classes(names) if names else weight_classes.known_names(layout, number)
@@ -134,7 +134,7 @@ def of_weights(cfg: DictConfig, names: Path | None = None) -> Network:
         raise UserError(f"{names or file}: {len(classes)} classes are named, and the weights tell {number} apart")
     recognizer = skeleton(cfg, number)
     try:
-        loaded = weights.load(recognizer, content, layout)
+        loaded = weights.load(recognizer, content, stated)  # by its backbone, where two layouts have the same names
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     if loaded.initial or loaded.dropped or loaded.notes:

@@ -34,7 +34,7 @@ def step(recognizer: Recognizer) -> dict[str, Tensor]:
     """The state before two steps in training mode."""
     before = {name: value.clone() for name, value in recognizer.state_dict().items()}
     learning = [parameter for parameter in recognizer.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(learning, lr=0.1, weight_decay=0.1)
+    optimizer = torch.optim.SGD(learning, lr=1e-3, weight_decay=0.1)
     for _ in range(2):
         optimizer.zero_grad()
         nn.functional.cross_entropy(recognizer.train()(CLIP), torch.tensor([0, 1])).backward()

@@ -15,7 +15,7 @@ from src.models.backbones.blocks import GroupedConv3d
 from src.models.backbones.stage import Stage
 from torch import nn
 
-from tests.tiny import CLASSES, CROP, FRAMES, options, tiny
+from tests.tiny import CLASSES, CROP, FRAMES, models, options, tiny
 
 # Dynamo asks maps for a gradient that they do not keep.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
@@ -58,7 +58,7 @@ def assert_same(one, other, exactly=True):
 
 
 @pytest.mark.parametrize("pooling", options("pooling"))
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_maps_that_are_computed_again_change_nothing(model, pooling):
     recognizer = network(model, pooling)
     assert all(stage.checkpointing for stage in recognizer.checkpointing().modules() if isinstance(stage, Stage))
@@ -68,7 +68,7 @@ def test_maps_that_are_computed_again_change_nothing(model, pooling):
     assert counted and set(counted.values()) == {PASSES}, counted
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_less_is_kept_for_the_backward_pass(model):
     kept = []
     for recognizer in (network(model), network(model).checkpointing()):
@@ -99,7 +99,7 @@ def test_frozen_stages_go_with_both():
                 torch.testing.assert_close(value, second[name])
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_compiled_blocks_change_nothing(model):
     plain, compiled = network(model, "bert"), network(model, "bert")
     expected = trained(plain)
@@ -112,7 +112,7 @@ def test_compiled_blocks_change_nothing(model):
         assert torch.equal(plain.eval()(clip), plain.eval()(clip))
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", models())
 def test_every_convolution_of_the_backbone_is_in_one_region(model):
     backbone = network(model).backbone
     inside = [part for region in backbone.regions() for part in region.modules() if isinstance(part, nn.Conv3d)]
