@@ -78,7 +78,9 @@ def warm(recognizer: Recognizer) -> Recognizer:
     """Batch norms that have seen data, so that their statistics are told from those of a batch."""
     generator = np.random.default_rng(0)
     for name, buffer in recognizer.named_buffers():
-        if name.endswith(("running_mean", "running_var")):
+        if name.endswith("running_mean"):  # of either sign, or a ReLU behind it lets nothing pass
+            buffer.copy_(torch.from_numpy(generator.uniform(-0.5, 0.5, buffer.shape)))
+        elif name.endswith("running_var"):
             buffer.copy_(torch.from_numpy(generator.uniform(0.5, 1.5, buffer.shape)))
     return recognizer
 
