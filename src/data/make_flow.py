@@ -36,7 +36,7 @@ ENCODER = {
 }
 CRF_OFFSET = 5.4  # what x264 adds to crf where it looks ahead; with it files are as large and as good as with that
 CHUNK = 16  # frames decoded at a time
-LONGEST_BATCH = 65  # frames that are given to the method together, the first of them once more
+LONGEST_BATCH = 129  # frames that are given to the method together, the first of them once more
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.decode import DecordReader, examine, open_video
+from src.data.decode import examine, open_video
+from src.data.decord_reader import DecordReader
 from src.data.inventory import Entry
 from src.data.picture import RGB
 from src.data.pixels import Frames

@@ -10,7 +10,7 @@ import torch
 from src.data.tvl1 import How, settings_of, tvl1
 from src.errors import MachineError, UserError
 
-PIXELS = 32 * 340 * 256  # of a batch on a GPU: some 100 bytes of its memory for each
+PIXELS = 128 * 340 * 256  # of a batch on a GPU: some 100 bytes of its memory for each
 ON_GPU = How(look=10)
 Flow = npt.NDArray[np.float32]  # H, W, 2
 

@@ -4,6 +4,8 @@
 the device until the process has sent it more work.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ class Arriving:
 
     def __init__(self, value: Tensor) -> None:
         self.value = value.detach().to("cpu", non_blocking=True)  # from a GPU into pinned memory
-        self.there = torch.cuda.Event() if value.is_cuda else None
+        self.there: Any = torch.cuda.Event() if value.is_cuda else None  # type: ignore[no-untyped-call]
         if self.there is not None:
             self.there.record()
 

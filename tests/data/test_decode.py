@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 from src.config import ROOT
-from src.data.decode import DecordReader, open_video
+from src.data.decode import open_video
+from src.data.decord_reader import DecordReader
 from src.data.frame_folder import FrameFolder
 from src.data.scan import scan
 from src.errors import UnreadableVideoError, UserError
@@ -186,9 +187,9 @@ def test_pictures_of_all_these_names_are_read(tmp_path, template):
 
 def test_decord_leaves_pyav_its_own_libraries():
     versions = []
-    for first in ("", "from src.data.decord_apart import decord; "):
+    for first in ("", "from src.data.decord_reader import decord; "):
         code = f"{first}import av; print(av.library_versions)"
         versions.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout)
     assert versions[0] == versions[1] != ""
     others = [file for file in (ROOT / "src").rglob("*.py") if re.search(r"^ *import decord", file.read_text(), re.M)]
-    assert not others, "src.data.decord_apart imports it"
+    assert not others, "src.data.decord_reader imports it"

@@ -3,7 +3,8 @@
 import av
 import numpy as np
 import pytest
-from src.data.decode import DecordReader, examine, open_video
+from src.data.decode import examine, open_video
+from src.data.decord_reader import DecordReader
 from src.data.h264 import Bits, Numbering
 from src.errors import UnreadableVideoError
 

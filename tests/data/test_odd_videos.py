@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from src.data import decode, probe
 from src.data.container import missing_share
-from src.data.decode import DecordReader, examine, open_video
+from src.data.decode import examine, open_video
+from src.data.decord_reader import DecordReader
 from src.data.probe import COMPARED, sample
 from src.errors import UnreadableVideoError
 

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 from src.config import ClipSpec
-from src.data.decode import DecordReader, open_video
+from src.data.decode import open_video
+from src.data.decord_reader import DecordReader
 from src.data.picture import Decoded, Scaler, eight_bits
 from src.data.pixels import Box, Pixels, resized
 from src.data.stream import frames_in_order
