@@ -153,7 +153,7 @@ def report(
     videos: int,
 ) -> None:
     rows = []
-    values: dict[str, Any] = {"machine": machine("torch", "torchvision", "decord", "av"), "ms": {}}
+    values: dict[str, Any] = {"machine": machine("torch", "torchvision", "decord2", "av"), "ms": {}}
     for (crop, name), times in measured.items():
         ms = {other: median(list_) for (size, other), list_ in measured.items() if size == crop}
         peer, target = "bare decode", f"≤ {TARGET_OF_BARE[crop]}" if crop in TARGET_OF_BARE else ""

@@ -72,7 +72,7 @@ def measure(model: str, clips: int) -> dict[str, Any]:
 
 def main() -> None:
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else CLIPS
-    values: dict[str, Any] = {"machine": machine("torch", "av", "decord"), "threads": torch.get_num_threads()}
+    values: dict[str, Any] = {"machine": machine("torch", "av", "decord2"), "threads": torch.get_num_threads()}
     values |= {"target": TARGET, "models": today("predict").get("models", {})}
     for model in sys.argv[2:] or MODELS:
         values["models"][model] = measure(model, clips)
