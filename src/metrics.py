@@ -9,6 +9,7 @@ Calibration: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), S
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,54 @@ class Outcomes:
 
 def _mean(values: NDArray[np.bool_] | Floats, weights: Floats) -> float:
     return float((values * weights).sum() / weights.sum())
+
+
+@dataclass(frozen=True)
+class MultilabelOutcomes:
+    """How N videos that may show several of K classes were judged.
+
+    ranks: how many classes came before the first true one, (N,).
+    targets: which classes are true, (N, K).
+    scores: (N, K); a class is said where its score is above 0, which is a probability of 1/2.
+    """
+
+    ranks: NDArray[np.int64]
+    targets: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+
+    def metrics(self, weights: Floats | None = None) -> dict[str, float]:
+        """map (mean average precision), top-k (one of the first k is true) and macro F1, in percent.
+
+        Means over classes are over those that occur, of F1 over those that occur or are said.
+
+        weights: how often each video counts, (N,); None: once.
+        """
+        weights = np.ones(len(self.ranks)) if weights is None else weights
+        values = {f"top{k}": _mean(self.ranks < k, weights) for k in TOPS if k < self.targets.shape[1]}
+        said = self.scores > 0
+        hits, true, given = (weights @ one for one in (said & self.targets, self.targets, said))
+        either = true + given > 0
+        values["macro_f1"] = float((2 * hits[either] / (true + given)[either]).mean()) if either.any() else 0.0
+        precisions = self._average_precisions(weights)
+        return {name: 100 * value for name, value in {"map": float(np.mean(precisions[true > 0])), **values}.items()}
+
+    @cached_property
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each class's videos by falling score, and the place of the last one of the same score: both (N, K)."""
+        order = np.argsort(-self.scores, axis=0, kind="stable")
+        ranked = np.take_along_axis(self.scores, order, 0)
+        places = np.arange(len(order))[:, None]
+        ends = np.where(np.diff(ranked, axis=0, append=np.nan) == 0, len(order), places)  # the last of equal ones
+        return order, np.minimum.accumulate(ends[::-1], axis=0)[::-1]
+
+    def _average_precisions(self, weights: Floats) -> Floats:
+        """Of each class, (K,): the mean over its videos of the precision among all with as high a score."""
+        order, ends = self._order
+        counted = weights[order]  # N, K
+        true = counted * np.take_along_axis(self.targets, order, 0)
+        share = true.cumsum(0) / counted.cumsum(0).clip(min=1e-12)
+        found: Floats = (true * np.take_along_axis(share, ends, 0)).sum(0) / true.sum(0).clip(min=1e-12)
+        return found
 
 
 @dataclass(frozen=True)

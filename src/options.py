@@ -137,7 +137,7 @@ SHARE = Values("a number above 0 and below 1", lambda v: type(v) is float and 0 
 SEED = whole(0, 2**32 - 1)
 WORKERS = whole(0, 1024)  # more would stop a machine before they start
 DEVICES = either(whole(1, 1024), one_of("auto", -1, "-1"))
-MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class", "val/macro_f1")
+MEASURED = ("val/loss", "val/top1", "val/top3", "val/top5", "val/mean_class", "val/macro_f1", "val/map")
 SIZES = many(whole(1))
 COLUMN_NAMES = ("path", "label", "group", "split", "frames", "start", "-")  # of a list; - means nothing here
 COLUMNS = Values(
@@ -273,6 +273,7 @@ ADDED = {  # later: values, and the one that means what runs did before
     "weights.source.layout.*": (ANYTHING, None),
     "freeze.kind": (one_of("none", "backbone", "stages"), "none"),
     "freeze.last": (optional(TEXT), None),
+    "data.multilabel": (FLAG, False),
     "features.keep": (one_of("auto", "tokens", "maps"), "auto"),
     "features.clips": (whole(1), 4),
     "features.dtype": (one_of("float32", "float16"), "float32"),

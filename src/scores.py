@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from src import files
 from src.errors import UserError
-from src.metrics import Confidences, Floats, Interval, Outcomes, fit_temperature, intervals, log_softmax
+from src.metrics import (
+    Confidences,
+    Floats,
+    Interval,
+    MultilabelOutcomes,
+    Outcomes,
+    fit_temperature,
+    intervals,
+    log_softmax,
+)
 from src.text import first_line, printable
 
 LARGEST = 1 << 30  # bytes of one array; a header that promises more is not believed
@@ -27,6 +36,7 @@ class Scores:
     labels: NDArray[np.int64]  # N
     scores: NDArray[np.float32]  # N, K
     views: NDArray[np.int64]  # N, how many views were averaged
+    targets: NDArray[np.bool_] | None = None  # N, K: all classes of videos that may show several; None: one each
 
     def save(self, path: Path) -> None:
         """Write one compressed .npz file, whole or not at all."""
@@ -38,6 +48,7 @@ class Scores:
                 labels=self.labels,
                 scores=self.scores,
                 views=self.views,
+                **({} if self.targets is None else {"targets": self.targets}),  # type: ignore[arg-type]
             )
 
     @classmethod
@@ -53,7 +64,8 @@ class Scores:
             with zipfile.ZipFile(path) as archive:
                 if len(set(archive.namelist())) < len(archive.namelist()):
                     raise ValueError("an array is in it twice")
-                return cls._checked({name: _read_array(archive, name) for name in ARRAYS})
+                several = {"targets": "b"} if "targets.npy" in archive.namelist() else {}
+                return cls._checked({name: _read_array(archive, name) for name in (*ARRAYS, *several)})
         except FileNotFoundError:
             raise UserError(f"{path}: no score file here; a run writes it when its test phase ends") from None
         except Exception as error:  # zipfile, zlib and NumPy raise all kinds for bytes that are not theirs
@@ -61,9 +73,9 @@ class Scores:
 
     @classmethod
     def _checked(cls, arrays: dict[str, NDArray[Any]]) -> "Scores":
-        for name, kind in ARRAYS.items():
-            if arrays[name].dtype.kind != kind and arrays[name].size:
-                raise ValueError(f"{name} holds {arrays[name].dtype}")
+        for name, array in arrays.items():
+            if array.dtype.kind != ARRAYS.get(name, "b") and array.size:
+                raise ValueError(f"{name} holds {array.dtype}")
         count, width = len(arrays["videos"]), len(arrays["classes"])
         shapes = {
             "classes": (width,),
@@ -71,15 +83,19 @@ class Scores:
             "labels": (count,),
             "scores": (count, width),
             "views": (count,),
+            "targets": (count, width),
         }
         for name, shape in shapes.items():
-            if arrays[name].shape != shape:
+            if name in arrays and arrays[name].shape != shape:
                 raise ValueError(f"{name} has the shape {arrays[name].shape} instead of {shape}")
         labels = arrays["labels"]
         if count and not (labels.min() >= 0 and labels.max() < width):
             raise ValueError("a label is not one of the classes")
         if count and arrays["views"].min() < 1:
             raise ValueError("a video has less than one view")
+        targets = arrays.get("targets")
+        if targets is not None and not targets[np.arange(count), labels].all():
+            raise ValueError("a label is not among the video's classes")
         videos = [str(name) for name in arrays["videos"]]
         if len(set(videos)) < count:
             raise ValueError("a video has two rows")
@@ -89,6 +105,7 @@ class Scores:
             labels.astype(np.int64),
             _single(arrays["scores"]),
             arrays["views"].astype(np.int64),
+            targets,
         )
 
     def __add__(self, other: "Scores") -> "Scores":
@@ -107,7 +124,7 @@ class Scores:
             )
         row = {name: i for i, name in enumerate(other.videos)}
         order = np.array([row[name] for name in self.videos], dtype=np.int64)
-        if not np.array_equal(self.labels, other.labels[order]):
+        if not self.same_classes(other, list(range(len(order))), order.tolist()):
             raise UserError("the two score files disagree on the videos' labels; both streams need the same data set")
         return Scores(
             self.classes,
@@ -115,15 +132,27 @@ class Scores:
             self.labels,
             self.scores + other.scores[order],
             self.views + other.views[order],
+            self.targets,
         )
+
+    def same_classes(self, other: "Scores", mine: list[int], theirs: list[int]) -> bool:
+        """Whether these rows of both, pair by pair, have the same true classes."""
+        if self.targets is None or other.targets is None:
+            return self.targets is other.targets and np.array_equal(self.labels[mine], other.labels[theirs])
+        return np.array_equal(self.targets[mine], other.targets[theirs])
 
     def ranks(self) -> NDArray[np.int64]:
         """How many classes come before the true one, (N,); of equal scores the first class counts as the higher.
 
+        Of a video that shows several classes its highest counts, so that the first one is right if it is any of them.
+
         A video with a score that is not finite has its true class last.
         """
-        own = np.take_along_axis(self.scores, self.labels[:, None], 1)  # N, 1
-        before = np.arange(self.scores.shape[1]) < self.labels[:, None]  # N, K
+        true = self.labels
+        if self.targets is not None:
+            true = np.where(self.targets, np.nan_to_num(self.scores), -np.inf).argmax(1)
+        own = np.take_along_axis(self.scores, true[:, None], 1)  # N, 1
+        before = np.arange(self.scores.shape[1]) < true[:, None]  # N, K
         higher = (self.scores > own) | ((self.scores == own) & before)
         ranks = higher.sum(1)
         ranks[~np.isfinite(self.scores).all(1)] = self.scores.shape[1]
@@ -135,14 +164,16 @@ class Scores:
         right: NDArray[np.bool_] = self.ranks() == 0
         return right
 
-    def outcomes(self) -> Outcomes:
+    def outcomes(self) -> Outcomes | MultilabelOutcomes:
         """How each video was judged."""
+        if self.targets is not None:
+            return MultilabelOutcomes(self.ranks(), self.targets, self.scores)
         finite = np.isfinite(self.scores).all(1)
         predicted = np.where(finite, np.nan_to_num(self.scores).argmax(1), -1)
         return Outcomes(len(self.classes), self.labels, self.ranks(), predicted)
 
     def metrics(self) -> dict[str, float]:
-        """See `Outcomes.metrics`: in percent, over all videos. Empty without a video."""
+        """In percent, over all videos: `Outcomes.metrics` or `MultilabelOutcomes.metrics`. Empty without a video."""
         if not self.videos:
             return {}
         return {name: round(value, 4) for name, value in self.outcomes().metrics().items()}
@@ -152,7 +183,7 @@ class Scores:
         if not self.videos:
             return {}
         outcomes = self.outcomes()
-        confidences = self.confidences() if self.finite else None
+        confidences = self.confidences() if self.calibrated else None
 
         def measure(weights: Floats) -> dict[str, float]:
             values = outcomes.metrics(weights)
@@ -161,9 +192,9 @@ class Scores:
         return intervals(measure, len(self.videos))
 
     @property
-    def finite(self) -> bool:
-        """Whether every score is a finite number."""
-        return bool(np.isfinite(self.scores).all())
+    def calibrated(self) -> bool:
+        """Whether calibration can be spoken of: every score is finite, and a video has one class."""
+        return self.targets is None and bool(np.isfinite(self.scores).all())
 
     def confidences(self, temperature: float = 1.0) -> Confidences:
         """How sure each video's probabilities are; scores must be finite."""
@@ -171,15 +202,21 @@ class Scores:
 
     def temperature(self) -> float | None:
         """The temperature that fits these videos best, see `fit_temperature`."""
-        return fit_temperature(self.scores, self.labels)
+        return None if self.targets is not None else fit_temperature(self.scores, self.labels)
 
     def loss(self) -> float:
-        """Mean cross-entropy of the averaged scores."""
+        """Mean cross-entropy of the averaged scores; of several classes the mean of the binary ones."""
+        if self.targets is not None:
+            values = self.scores.astype(np.float64)
+            return float((np.logaddexp(0, values) - values * self.targets).mean())
         logs = log_softmax(self.scores)
         return float(-np.take_along_axis(logs, self.labels[:, None], 1).mean())
 
     def confusion(self) -> NDArray[np.int64]:
-        """Counts, (K, K): row = true class, column = predicted class; without videos whose scores are not finite."""
+        """Counts, (K, K): row = true class, column = predicted class; without videos whose scores are not finite.
+
+        For videos that show one class each.
+        """
         counts = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
         finite = np.isfinite(self.scores).all(1)
         if finite.any():

@@ -107,7 +107,7 @@ def test_mixup_is_convex_and_the_same_for_all_frames() -> None:
     plain = normalised(batch, recognizer)
     seen = set()
     for _ in range(5):
-        mixed, target = Mixing(0.8, 0, 5)(batch, recognizer)
+        mixed, target = Mixing(0.8, 0, 5)(batch, recognizer, batch["label"])
         share = target[1, 1].item()
         expected = share * plain + (1 - share) * plain.roll(1, 0)
         assert torch.allclose(mixed["clip"][:, 0], expected, atol=1e-5)
@@ -124,7 +124,7 @@ def test_cutmix_takes_one_rectangle_in_all_frames_and_its_share_of_the_label() -
     recognizer, batch = network(), a_batch()
     plain = normalised(batch, recognizer)
     for _ in range(8):
-        mixed, target = Mixing(0, 1.0, 5)(batch, recognizer)
+        mixed, target = Mixing(0, 1.0, 5)(batch, recognizer, batch["label"])
         clip = mixed["clip"][:, 0]
         taken = (clip != plain).any(1).any(0)  # T H W
         rows, columns = taken[0].any(1), taken[0].any(0)
@@ -137,7 +137,7 @@ def test_mixing_what_is_kept_of_clips_takes_one_share_for_all_pathways() -> None
     torch.manual_seed(3)
     maps = [torch.randn(4, 1, 6, 3, 1, 1), torch.randn(4, 1, 2, 9, 1, 1)]
     batch = Batch(maps=maps, label=torch.arange(4), video_id=torch.arange(4))
-    mixed, target = Mixing(0.8, 0, 5)(batch, network())
+    mixed, target = Mixing(0.8, 0, 5)(batch, network(), batch["label"])
     share = target[0, 0].item()
     for one, before in zip(mixed["maps"], maps, strict=True):
         assert torch.allclose(one, share * before + (1 - share) * before.roll(1, 0), atol=1e-6)
@@ -146,7 +146,7 @@ def test_mixing_what_is_kept_of_clips_takes_one_share_for_all_pathways() -> None
 def test_a_batch_without_a_readable_clip_is_not_mixed() -> None:
     batch = a_batch(1)
     batch["label"] = torch.tensor([IGNORE])
-    same, target = Mixing(0.8, 1.0, 5)(batch, network())
+    same, target = Mixing(0.8, 1.0, 5)(batch, network(), batch["label"])
     assert same is batch and target is batch["label"]
 
 

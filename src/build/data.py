@@ -81,7 +81,11 @@ def with_classes(lists: Lists, classes: Sequence[str]) -> Lists:
         )
 
     def relabelled(videos: list[Video]) -> list[Video]:
-        return [replace(video, label=number[lists.classes[video.label]]) for video in videos]
+        found = []
+        for video in videos:
+            first, *others = sorted(number[lists.classes[label]] for label in video.labels)
+            found.append(replace(video, label=first, also=tuple(others)))
+        return found
 
     val = None if lists.val is None else relabelled(lists.val)
     return replace(lists, classes=list(classes), train=relabelled(lists.train), val=val, test=relabelled(lists.test))
@@ -151,10 +155,12 @@ def mirror_of(cfg: DictConfig, classes: Sequence[str]) -> "Mirror | None":
     if how == NONE and cfg.data.flip:
         pairs = [" and ".join(pair) for pair in names_sides(classes)]
         if pairs:
+            exchanged = "" if cfg.data.get("multilabel") else "data.flip_labels=auto exchanges them, "
             log.warning(
-                "clips are mirrored and keep their labels, though classes name sides (%s); data.flip_labels=auto "
-                "exchanges them, data.flip=false mirrors none",
+                "clips are mirrored and keep their labels, though classes name sides (%s); %sdata.flip=false mirrors "
+                "none",
                 listed(pairs, NEARLY, separator="; "),
+                exchanged,
             )
     return mirror(classes, how, None if how in (AUTO, NONE) else pairs_file(cfg))
 

@@ -29,6 +29,12 @@ class Video:
     name: str  # path relative to the data root, with "/": the key in score files
     frames: int | None = None  # readable frames from an inventory; None: ask the decoder
     in_order: bool = False  # an inventory says that only a decode in order gives the right frames
+    also: tuple[int, ...] = ()  # the further classes that it shows (data.multilabel), all above `label`
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Every class that it shows."""
+        return (self.label, *self.also)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Lists:
 
 def list_digest(videos: Iterable[Video]) -> dict[str, int | str]:
     """Number of videos and SHA-256 of their sorted names and labels: whether two runs saw the same list."""
-    lines = sorted(f"{video.name}\t{video.label}\n" for video in videos)
+    lines = sorted(f"{video.name}\t{','.join(map(str, video.labels))}\n" for video in videos)
     content = "".join(lines).encode("utf-8", "surrogateescape")  # names may hold bytes that are not UTF-8
     return {"videos": len(lines), "sha256": hashlib.sha256(content).hexdigest()}
 
@@ -77,10 +83,10 @@ def group_holdout(train: Sequence[Video], fraction: float, seed: int) -> tuple[l
     """
     if not 0 < fraction < 1:
         raise UserError(f"held-out fraction {fraction} is not between 0 and 1; 0.1 is every tenth video")
-    total = Counter(video.label for video in train)
+    total = Counter(label for video in train for label in video.labels)
     sizes: dict[str, Counter[int]] = defaultdict(Counter)
     for video in train:
-        sizes[video.group][video.label] += 1
+        sizes[video.group].update(video.labels)
     target = {label: max(1, round(fraction * count)) for label, count in total.items()}
     held: Counter[int] = Counter()
     chosen: set[str] = set()

@@ -79,7 +79,7 @@ def _describe(videos: Sequence[Video]) -> dict[str, Any]:
     known = [(video.frames, video.name) for video in videos if video.frames]
     return {
         "videos": len(videos),
-        "classes": len({video.label for video in videos}),
+        "classes": len({label for video in videos for label in video.labels}),
         "sources": len({video.group for video in videos}),
         "frames_known": len(known),
         "shortest": min(known, default=None),
@@ -88,7 +88,7 @@ def _describe(videos: Sequence[Video]) -> dict[str, Any]:
 
 
 def _classes(names: list[str], phases: Phases) -> dict[str, dict[str, int]]:
-    counts = {phase: Counter(video.label for video in videos) for phase, videos in phases.items()}
+    counts = {phase: Counter(label for video in videos for label in video.labels) for phase, videos in phases.items()}
     return {name: {phase: count[i] for phase, count in counts.items()} for i, name in enumerate(names)}
 
 

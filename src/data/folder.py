@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from src.data.annotations import UCF_GROUP, Lists, Video, group_holdout
@@ -18,6 +19,7 @@ from src.errors import UserError
 from src.text import first_line, listed, printable
 
 log = logging.getLogger(__name__)
+SEPARATORS = re.compile("[;|]")  # of a video's classes
 
 
 def folder(
@@ -34,6 +36,7 @@ def folder(
     name: str = "folder",
     modality: str = "rgb",
     training: bool = True,
+    multilabel: bool = False,
 ) -> Lists:
     """Your own videos: a folder per class under `root`, a CSV `path,label[,group][,split]`, or a list for each side.
 
@@ -53,6 +56,7 @@ def folder(
         name: name of the data set in results.
         modality: rgb or flow; how many pictures a list gives a folder is of rgb.
         training: there must be videos to train on; false where only the test videos count.
+        multilabel: a label of the list names several classes, separated by semicolons or bars.
 
     Where every class has videos of one source only, nothing can be held out by source: then every file counts
     as its own source, with a warning, because clips of one source are then on both sides of the split.
@@ -66,25 +70,31 @@ def folder(
         what = "is a file" if base.is_file() else "does not exist"
         raise UserError(f"data folder {printable(root)} {what}; set data.root to the folder of the videos")
     side_lists = {"train": train_list, "val": val_list, "test": test_list}
+    if multilabel and not csv and not any(side_lists.values()):
+        raise UserError("data.multilabel=true needs a list, data.csv=FILE: a folder has one class")
     entries = _entries(base, csv, side_lists, columns, training)
     sources = dict.fromkeys(source for source, _ in entries)
     if len(entries) == 1 and training:
         raise UserError(f"{_shown(sources)} names one video only; training needs videos of two classes or more")
+    by_class = [_by_class(source, entry, multilabel) for source, entry in entries]
+    single = [(source, one) for (source, _), own in zip(entries, by_class, strict=True) for one in own]
     for source in sources:
         once = {entry.line or entry.path: entry for other, entry in entries if other == source}  # it may be two sides
         check_distinct(source, base, once.values())
-        check_labels(source, list(once.values()))
-    labels = [unicodedata.normalize("NFC", entry.label) for _, entry in entries]
+        check_labels(source, [one for other, one in single if other == source])
+    labels = [unicodedata.normalize("NFC", one.label) for _, one in single]
     classes = sorted_labels(set(labels))
     if class_names is not None:
-        classes, labels = named(list_file(base, class_names), entries)
+        classes, labels = named(list_file(base, class_names), single)
     number = {label: i for i, label in enumerate(classes)}
     sides: dict[str, list[Video]] = {"": [], "train": [], "val": [], "test": []}
-    for (_, entry), label in zip(entries, labels, strict=True):
+    remaining = iter(labels)
+    for (_, entry), own in zip(entries, by_class, strict=True):
         video_name = name_of(base, entry.path)
         group = entry.group or _group(video_name, group_pattern)
         frames = entry.frames if modality == "rgb" else None
-        sides[entry.split].append(Video(str(base / video_name), number[label], group, video_name, frames))
+        first, *others = sorted(number[label] for label in islice(remaining, len(own)))
+        sides[entry.split].append(Video(str(base / video_name), first, group, video_name, frames, also=tuple(others)))
     _warn_of_outside(_shown(sources), [video.name for videos in sides.values() for video in videos])
     if sides[""]:
         sides["train"], sides["test"] = _split_by_group(sides[""], test_fraction, split_seed)
@@ -129,6 +139,23 @@ def _entries(
     return found
 
 
+def _by_class(source: Path, entry: Listed, multilabel: bool) -> list[Listed]:
+    """An entry for each of the classes that it names.
+
+    Raises:
+        UserError: a class without a name, or twice.
+    """
+    if not multilabel:
+        return [entry]
+    labels = [part.strip() for part in SEPARATORS.split(unicodedata.normalize("NFC", entry.label))]
+    if not all(labels) or len(set(labels)) < len(labels):
+        raise UserError(
+            f"{printable(source)} line {entry.line}: {printable(entry.label)} holds an empty class, or one twice; "
+            "separate the classes of a video by single semicolons"
+        )
+    return [entry._replace(label=label) for label in labels]
+
+
 def _group(path: str, pattern: str | None) -> str:
     """Source of a clip from its file name; a file that the pattern does not fit is its own source."""
     try:
@@ -150,8 +177,9 @@ def _warn_of_outside(source: str, names: list[str]) -> None:
 def _split_by_group(videos: list[Video], fraction: float, seed: int) -> tuple[list[Video], list[Video]]:
     groups = defaultdict(set)
     for video in videos:
-        groups[video.label].add(video.group)
-    counts = Counter(video.label for video in videos)
+        for label in video.labels:
+            groups[label].add(video.group)
+    counts = Counter(label for video in videos for label in video.labels)
     if all(len(found) == 1 for found in groups.values()) and max(counts.values()) > 1:
         log.warning(
             "every class has videos of one source only: files are held out one by one, so that clips of one "
@@ -168,11 +196,12 @@ def _check_sides(sides: dict[str, list[Video]], classes: list[str], source: str,
             raise UserError(f"{source}: no video has the split {side}; {needed}")
     if not training:
         return
-    trained = {video.label for video in sides["train"]}
+    trained = {label for video in sides["train"] for label in video.labels}
     for side in ("val", "test"):
         for video in sides[side]:
-            if video.label not in trained:
-                raise UserError(
-                    f"{source}: no training video has the label {printable(classes[video.label])} of "
-                    f"{printable(video.name)} ({side}); correct the label, or add training videos"
-                )
+            for label in video.labels:
+                if label not in trained:
+                    raise UserError(
+                        f"{source}: no training video has the label {printable(classes[label])} of "
+                        f"{printable(video.name)} ({side}); correct the label, or add training videos"
+                    )

@@ -26,7 +26,14 @@ from src.text import listed, number, printable
 PAIRS = 10  # of confused classes
 NAMED = 400  # classes that the page lists
 TOPS = {"top1": 1, "top3": 3, "top5": 5}
-METRICS = {"top1": "top-1", "top3": "top-3", "top5": "top-5", "mean_class": "mean over classes", "macro_f1": "macro F1"}
+METRICS = {
+    "top1": "top-1",
+    "top3": "top-3",
+    "top5": "top-5",
+    "mean_class": "mean over classes",
+    "macro_f1": "macro F1",
+    "map": "mAP",
+}
 RECIPE = ("recipe.epochs", "recipe.batch_size", "recipe.accumulate", "recipe.lr", "seed")  # as runs describe it
 
 
@@ -163,7 +170,7 @@ def _metrics(run: Run) -> str:
 
 def _confusions(scores: Scores | None) -> list[str]:
     """The pairs of classes that are taken for one another most often, as shares of the true class."""
-    if scores is None:
+    if scores is None or scores.targets is not None:
         return []
     counts = scores.confusion()
     wrong = counts - np.diag(np.diag(counts))

@@ -16,7 +16,12 @@ from src.runs.identity import title
 
 
 def describe(network: Network, precision: str, licence: str, identity: str | None) -> Exported:
-    """What a file with this network says of it."""
+    """What a file with this network says of it.
+
+    Raises:
+        UserError: it tells several classes of a video, which such a file has no word for.
+    """
+    network.one_class("src.export")
     return Exported(
         form=FORM,
         title=title(network.cfg),

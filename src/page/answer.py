@@ -98,8 +98,12 @@ def _answers(network: Network, video: Path, folder: Path) -> Iterator[Answer]:
     asked = many.ask(network, [str(video)])
     if not asked.views[0]:
         raise UserError(asked.problems[0])
-    guesses = results.best(asked.scores[0], network.classes, TOP)
+    guesses = results.best(asked.scores[0], network.classes, TOP, network.multilabel)
     answer = Answer({printable(guess.name): guess.probability for guess in guesses}, _note(network, asked))
+    if network.multilabel:
+        answer.note += ". It tells several classes of a video: when they come and why is not shown"
+        yield answer
+        return
     yield answer
 
     settings = Settings(None, THRESHOLD, THRESHOLD * 2 / 3, SHORTEST_S, None, False)

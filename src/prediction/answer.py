@@ -27,12 +27,15 @@ def videos(networks: Sequence[Network], question: Question, lines: Iterable[str]
     """
     if question.explain:
         check_explained(networks)
+    multilabel = networks[0].multilabel
+    if any(network.multilabel != multilabel for network in networks):
+        raise UserError("one of the networks tells several classes of a video, the other one; they cannot be summed")
     inputs, problems = collect(question.words, lines)
     answers = look(networks, inputs, question.flow)
     predictions = [Prediction(problem.name, 0, [], problem.reason) for problem in problems]
     for index, one in enumerate(inputs):
         reason, views = answers.problems.get(index), int(answers.views[index])
-        guesses = results.best(answers.scores[index], networks[0].classes, top) if views else []
+        guesses = results.best(answers.scores[index], networks[0].classes, top, multilabel) if views else []
         predictions.append(Prediction(one.path, views, guesses, reason))
         if reason is not None:
             problems.append(Problem(one.path, reason + ("; predicted from what came before" if views else "")))
@@ -58,6 +61,7 @@ def untrimmed(networks: Sequence[Network], question: Question, lines: Iterable[s
     if len(networks) > 1:
         raise UsageError("windows=true takes one network; give one run=")
     (network,) = networks
+    network.one_class("windows=true")
     inputs, problems = collect(question.words, lines)
     total = len(inputs) + len(problems)
     if settings.out is not None:
@@ -87,6 +91,7 @@ def check_explained(networks: Sequence[Network]) -> None:
     """
     if len(networks) > 1:
         raise UsageError("explain= takes one network; give one run=")
+    networks[0].one_class("explain=")
     networks[0].with_parts()
 
 

@@ -75,6 +75,20 @@ class Network:
         return str(self.cfg.modality.name)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether it tells every class of a video that may show several (data.multilabel)."""
+        return bool(self.cfg.data.get("multilabel"))
+
+    def one_class(self, asked: str) -> None:
+        """Refuse what looks for the one class of a video.
+
+        Raises:
+            UserError: the network tells several.
+        """
+        if self.multilabel:
+            raise UserError(f"{self.origin}: {asked} takes a network that tells one class; this one tells several")
+
+    @property
     def device(self) -> torch.device:
         """Where it is."""
         return self.recognizer.mean.device

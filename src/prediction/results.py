@@ -43,9 +43,12 @@ class Prediction:
     error: str | None = None
 
 
-def best(scores: NDArray[np.float32], classes: Sequence[str], top: int) -> list[Guess]:
-    """The `top` most probable classes by scores (K,); of equal ones the first."""
-    shares = probabilities(scores)
+def best(scores: NDArray[np.float32], classes: Sequence[str], top: int, multilabel: bool = False) -> list[Guess]:
+    """The `top` most probable classes by scores (K,); of equal ones the first.
+
+    multilabel: each class has a probability of its own, whatever those of the others.
+    """
+    shares = np.exp(-np.logaddexp(0, -scores)) if multilabel else probabilities(scores)
     order = np.argsort(-scores, kind="stable")[:top]
     return [Guess(classes[i], float(shares[i]), float(scores[i])) for i in order.tolist()]
 

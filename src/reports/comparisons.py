@@ -99,7 +99,7 @@ def paired(first: Line, second: Line, key: Key) -> tuple[list[str], NDArray[np.i
     order = [place[a.videos[i]] for i in rows]
     if not rows:
         raise UserError("no video in common")
-    if not np.array_equal(a.labels[rows], b.labels[order]):
+    if not a.same_classes(b, rows, order):
         raise UserError("the score files disagree on the videos' labels")
     change = b.correct()[order].astype(np.int64) - a.correct()[rows].astype(np.int64)
     return [a.videos[i] for i in rows], change

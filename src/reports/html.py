@@ -164,7 +164,7 @@ def _confusions(lines: Sequence[Line]) -> str:
     parts = []
     for index, line in enumerate(lines):
         scores = [result.scores for result in line.results.values()]
-        read = [s for s in scores if s is not None and len(s.classes) <= MOST_CLASSES]
+        read = [s for s in scores if s is not None and s.targets is None and len(s.classes) <= MOST_CLASSES]
         same = [s for s in read if s.classes == read[0].classes]
         if not same:
             continue

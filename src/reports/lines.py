@@ -20,7 +20,7 @@ from src.sweeps import paper
 from src.sweeps.manifest import Job
 from src.text import printable
 
-METRICS = ("top1", "top3", "top5", "mean_class", "macro_f1", "ece", "nll")
+METRICS = ("top1", "top3", "top5", "mean_class", "macro_f1", "map", "ece", "nll")
 LONGEST_REASON = 160  # characters of why a run is missing
 
 
@@ -42,7 +42,7 @@ class Result:
     def values(self) -> dict[str, float]:
         """The metrics, and what is known of calibration: `ece`, `nll`, `temperature`, `scaled_ece`, `scaled_nll`."""
         if len(self.runs) > 1:
-            known = self.added.confidences().measures() if self.added is not None and self.added.finite else {}
+            known = self.added.confidences().measures() if self.added is not None and self.added.calibrated else {}
             return self.metrics | known
         found = self.runs[0].results.calibration
         known = {} if found is None else dataclasses.asdict(found)

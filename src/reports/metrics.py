@@ -9,7 +9,7 @@ from src.text import DASH, mean_of, number
 METRICS = "Metrics and calibration"
 COLUMNS = {
     **{"top1": "top-1 %", "top3": "top-3 %", "top5": "top-5 %", "mean_class": "mean class %"},
-    **{"macro_f1": "macro F1 %", "ece": "ECE %", "nll": "NLL"},
+    **{"macro_f1": "macro F1 %", "map": "mAP %", "ece": "ECE %", "nll": "NLL"},
     **{"temperature": "temperature", "scaled_ece": "ECE % scaled", "scaled_nll": "NLL scaled"},
 }
 ALWAYS = ("top1", "top3", "top5", "mean_class")  # metrics that runs have had from the start

@@ -100,6 +100,7 @@ class Best:
 
     epoch: int
     val_top1: float
+    val_map: float | None = None  # mean average precision in percent, which decides where videos show several classes
 
 
 @dataclass(frozen=True)

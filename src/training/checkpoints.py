@@ -52,6 +52,8 @@ class WholeFileCheckpoints(TorchCheckpointIO):
 class BestAndLast(Checkpoint):
     """Writes last.ckpt after every epoch, and best.ckpt where an epoch's top-1 on validation videos is the highest.
 
+    Where videos show several classes their mean average precision decides.
+
     Both are written when the epoch is over and the schedule has moved, so that resuming is exact. An epoch without a
     validation, or whose validation read no video, is never the best.
 
@@ -64,10 +66,12 @@ class BestAndLast(Checkpoint):
         self.written = -math.inf  # last.ckpt, on the clock of time.monotonic
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        top1 = module.val_metrics.get("val/top1")  # type: ignore[union-attr, operator]
-        if top1 is not None and (self.best is None or top1 > self.best.val_top1):
-            self.best = Best(trainer.current_epoch, top1)
-            trainer.save_checkpoint(self.folder.best)
+        measured: dict[str, float] = module.val_metrics  # type: ignore[assignment]
+        if "val/top1" in measured:
+            now = Best(trainer.current_epoch, measured["val/top1"], measured.get("val/map"))
+            if self.best is None or _decisive(now) > _decisive(self.best):
+                self.best = now
+                trainer.save_checkpoint(self.folder.best)
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = ends or trainer.global_step == trainer.max_steps or time.monotonic() >= self.written + self.pause
         if trainer.strategy.broadcast(due):  # ranks write together
@@ -82,11 +86,22 @@ class BestAndLast(Checkpoint):
             checkpoint[KEY] = Description(record.title, record.overrides, classes, record.plugins).stored()
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.best is None else {"epoch": self.best.epoch, "val_top1": self.best.val_top1}
+        if self.best is None:
+            return {}
+        state = {"epoch": self.best.epoch, "val_top1": self.best.val_top1}
+        return state if self.best.val_map is None else state | {"val_map": self.best.val_map}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state and self.folder.best.is_file():
-            self.best = Best(int(state["epoch"]), float(state["val_top1"]))
+            precision = state.get("val_map")
+            self.best = Best(
+                int(state["epoch"]), float(state["val_top1"]), None if precision is None else float(precision)
+            )
+
+
+def _decisive(best: Best) -> float:
+    """What an epoch is judged by."""
+    return best.val_top1 if best.val_map is None else best.val_map
 
 
 def bring_best(checkpoint: Path, folder: RunFolder) -> None:

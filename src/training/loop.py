@@ -178,6 +178,7 @@ def recognition(cfg: DictConfig, classes: list[str], data: VideoData | None = No
         test_order=cfg.test.order,
         mirror=data.mirror if data else None,
         recipe=Recipe.of(cfg),
+        multilabel=bool(cfg.data.get("multilabel")),
     )
 
 

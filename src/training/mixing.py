@@ -28,23 +28,25 @@ class Mixing:
             kinds.append(v2.CutMix(alpha=cutmix, **settings))
         self.mix = v2.RandomChoice(kinds) if kinds else None
 
-    def __call__(self, batch: Batch, recognizer: Recognizer) -> tuple[Batch, Tensor]:
-        """The batch with mixed clips, normalised, and their targets (N, K); as it is, with its labels (N), without."""
-        label = batch["label"]
-        if self.mix is None or bool((label == IGNORE).any()):
-            return batch, label
+    def __call__(self, batch: Batch, recognizer: Recognizer, target: Tensor) -> tuple[Batch, Tensor]:
+        """The batch with mixed clips, normalised, and their targets (N, K); both as they are where nothing is mixed.
+
+        target: labels (N), or shares of the classes (N, K).
+        """
+        if self.mix is None or bool((batch["label"] == IGNORE).any()):
+            return batch, target
         if "maps" in batch:
             inputs = batch["maps"]
         else:
             clip = batch["clip"]
             inputs = [recognizer.normalize(clip.flatten(0, 1)).view(clip.shape)]
         videos = [tv_tensors.Video(one.flatten(1, 2)) for one in inputs]  # N V C T H W → N VC T H W
-        *mixed, target = self.mix(*videos, label)
+        *mixed, target = self.mix(*videos, target)
         outputs = [
             video.as_subclass(Tensor).reshape(one.shape) for video, one in zip(mixed, inputs, strict=True)
         ]  # N VC T H W → N V C T H W
         name, value = ("maps", outputs) if "maps" in batch else ("clip", outputs[0])
-        return cast(Batch, {**batch, name: value}), cast(Tensor, target)
+        return cast(Batch, {**batch, name: value}), target
 
 
 def labels_of(target: Tensor) -> Tensor:

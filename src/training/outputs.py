@@ -103,9 +103,11 @@ def results(
 def calibration(scores: Scores, temperature: float | None) -> Calibration | None:
     """How far the probabilities can be believed, as they are and with a temperature; None where scores are not finite.
 
+    None too where a video may show several classes.
+
     temperature: fitted on other videos than these.
     """
-    if not scores.finite:
+    if not scores.calibrated:
         return None
     plain = {name: round(value, 4) for name, value in scores.confidences().measures().items()}
     if temperature is None:
@@ -134,7 +136,8 @@ def show(scores: Scores, recognizer: Recognizer, data: VideoData | None, folder:
     """
     pictures: dict[str, Path] = {}
     rows: list[dict[str, Any]] = []
-    _try("confusion matrix", lambda: pictures.update(confusion=mistakes.save_confusion(scores, folder)))
+    if scores.targets is None:
+        _try("confusion matrix", lambda: pictures.update(confusion=mistakes.save_confusion(scores, folder)))
     if data is not None:
         _show_videos(scores, recognizer, data, folder, pictures, rows)
     for logger in loggers:
@@ -161,7 +164,10 @@ def _show_videos(
             "attention",
             lambda: pictures.update(attention=attention.save(recognizer, frames_of(scores.videos[0]), folder)),
         )
-    _try("worst mistakes", lambda: rows.extend(mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder)))
+    if scores.targets is None:
+        _try(
+            "worst mistakes", lambda: rows.extend(mistakes.save_clips(mistakes.worst(scores, WORST), frames_of, folder))
+        )
 
 
 def _try(what: str, action: Callable[[], Any]) -> None:

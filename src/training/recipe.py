@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 from torch import nn
 from torch.optim import Optimizer
@@ -19,6 +19,7 @@ from src.frozen.build import keeps_features
 from src.models.recognizer import Recognizer
 
 OF_CLIPS = {"rand_augment": 0, "erasing": 0, "cutmix": 0}  # options that change pixels, and their values without effect
+OF_ONE_CLASS = {"recipe.class_weights": None, "recipe.sampling": "shuffled", "data.flip_labels": "none"}  # likewise
 IN_EPOCHS = ("T_max", "total_iters")  # how long a scheduler lasts; its arguments of this name become steps
 
 
@@ -56,6 +57,7 @@ def check_recipe(cfg: DictConfig) -> None:
     """
     _check_steps(cfg)
     _check_frozen(cfg)
+    _check_multilabel(cfg)
     what = "optim.optimizer"
     try:
         optimizer = instantiate(cfg.optim.optimizer)([torch.nn.Parameter(torch.zeros(1))])
@@ -105,6 +107,19 @@ def _check_frozen(cfg: DictConfig) -> None:
             f"recipe.{used[0]}={recipe[used[0]]}: features of the frozen backbone are kept, and clips change no more; "
             f"give {off}, or features.cache=false"
         )
+
+
+def _check_multilabel(cfg: DictConfig) -> None:
+    """Refuse what goes by the one class of a video."""
+    if not cfg.data.get("multilabel"):
+        return
+    for name, off in OF_ONE_CLASS.items():
+        value = OmegaConf.select(cfg, name)
+        if value != off:
+            raise UsageError(
+                f"{name}={value}: it goes by the one class of a video, and with data.multilabel=true there are "
+                f"several; give {name}={'null' if off is None else off}"
+            )
 
 
 def parameter_groups(recognizer: Recognizer, layer_decay: float) -> list[Any]:

@@ -29,6 +29,7 @@ from src.training.arriving import Arriving
 from src.training.checkpoints import TEMPERATURE, temperature_of
 from src.training.meters import Top1
 from src.training.mixing import Mixing, labels_of
+from src.training.multilabel import binary_loss, one_of_several, shown
 from src.training.recipe import Recipe, parameter_groups, resting, scale_rates, schedules, steps_in_epoch
 
 
@@ -71,6 +72,7 @@ class Recognition(LightningModule):
     test_order: test with time rearranged as well (src/training/order.py).
     mirror: class → the class that mirrored views of it show (src/data/mirrored.py).
     recipe: what else changes the loss and the steps.
+    multilabel: a video may show several classes: binary cross-entropy, and mean average precision.
     """
 
     val_scores: VideoScores
@@ -90,6 +92,7 @@ class Recognition(LightningModule):
         test_order: bool = False,
         mirror: Mirror | None = None,
         recipe: Recipe = Recipe(),  # noqa: B008  # it does not change
+        multilabel: bool = False,
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
@@ -105,8 +108,10 @@ class Recognition(LightningModule):
         self.recipe = recipe
         self.mixing = Mixing(recipe.mixup, recipe.cutmix, len(classes))
         self.class_weight: Tensor | None = None  # K
+        self.shown: Tensor | None = None  # M, K: the classes of the training videos, where they may be several
         self.by_step: LRScheduler | None = None
         self.by_epoch: LRScheduler | None = None
+        self.multilabel = multilabel
         self.variants: list[Variant] = order.computed(recognizer) if test_order else []
         self.train_top1 = Top1()
         self.latest: tuple[Arriving, str] | None = None  # the loss of a step, and which one, until it is looked at
@@ -133,6 +138,8 @@ class Recognition(LightningModule):
     # Training
 
     def on_fit_start(self) -> None:
+        if self.multilabel:
+            self.shown = shown(self.videos["train"], len(self.classes)).to(self.trainer.strategy.root_device)
         if self.recipe.class_weights is not None:
             labels = [video.label for video in self.videos["train"]]
             weights = class_weights(labels, len(self.classes), self.recipe.sampling == "balanced")
@@ -156,17 +163,28 @@ class Recognition(LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         self._check_loss()
         self._note_unreadable("train", batch)
-        batch, target = self.mixing(batch, self.recognizer)
+        batch, target = self.mixing(batch, self.recognizer, self.targets(batch))
         logits = self.logits(batch).mean(1)  # N V K → N K
-        loss, label = self.loss(logits, target), labels_of(target)
+        loss = self.loss(logits, target)
+        label = one_of_several(logits, target) if self.multilabel else labels_of(target)
         self.latest = Arriving(loss), self._place()
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
+    def targets(self, batch: Batch) -> Tensor:
+        """What N clips show: their labels (N), or shares of all classes (N, K) where there may be several."""
+        label = batch["label"]
+        if self.shown is None:
+            return label
+        readable = label != IGNORE
+        return self.shown[batch["video_id"].where(readable, 0)].float() * readable[:, None]
+
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Of scores (N, K) for labels (N) or the classes' shares (N, K), a mean over the clips that could be read."""
+        if self.multilabel:
+            return binary_loss(logits, target, self.recipe.label_smoothing)
         readable = (labels_of(target) != IGNORE).sum()
         weight = None if self.class_weight is None else self.class_weight.to(logits)
         smoothing = self.recipe.label_smoothing
@@ -317,6 +335,7 @@ class Recognition(LightningModule):
             labels=np.array([video.label for video in videos], dtype=np.int64),
             scores=(sums[seen] / views[seen, None]).numpy(),
             views=views[seen].long().numpy(),
+            targets=shown(videos, len(self.classes)).numpy() if self.multilabel else None,
         )
 
     def _note_unreadable(self, phase: str, batch: Batch) -> None:
