@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.models.backbones.backbone import Backbone
+from src.models.backbones.convolution import take_convolutions
 from src.models.backbones.stage import Stage
 from src.models.pooling.fusion import FUSIONS, HeadMaker
 from src.models.pooling.head import as_maps
@@ -60,6 +61,7 @@ class Recognizer(nn.Module):
         self.classifier = nn.Linear(self.pooling.out_channels, num_classes)
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
+        take_convolutions(self)
         # Settings, not weights: they come from the configuration and stay out of checkpoints.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1, 1), persistent=False)

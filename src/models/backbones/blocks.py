@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from src.models.backbones.convolution import convolve
 
 Kernel = tuple[int, int, int]
 Norm = Callable[[int], nn.BatchNorm3d]  # channels → layer; carries eps and momentum
@@ -23,14 +24,14 @@ class GroupedConv3d(nn.Conv3d):
         out, width = self.weight.shape[:2]
         together = math.gcd(self.groups, MERGED // width) if self.training and width < MERGED else 1
         if together == 1:
-            return super().forward(x)
+            return convolve(self, x, self.weight, self.groups)
         groups = self.groups // together
         own = torch.eye(together, dtype=self.weight.dtype, device=x.device).view(1, together, 1, together, 1, 1, 1, 1)
         apart = self.weight.view(groups, together, out // self.groups, 1, width, *self.kernel_size)  # G M O 1 I …
         weight = (apart * own).reshape(out, together * width, *self.kernel_size)  # G M O M I … → GMO MI …
         last = self.weight.is_contiguous(memory_format=torch.channels_last_3d)
         weight = weight.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
-        return F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation, groups)
+        return convolve(self, x, weight, groups)
 
 
 class Bottleneck(nn.Module):
