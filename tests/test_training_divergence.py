@@ -145,3 +145,21 @@ def test_a_validation_of_which_no_video_can_be_read(words: list[str], tmp_path: 
     assert [len(messages) for messages in results.unreadable.values()] == [1]
     with pytest.raises(UserError, match="broken"):
         train([*words, *more, "data.on_error=raise"], tmp_path / "strict")
+
+
+@pytest.mark.parametrize("steps", [[], ["+trainer.max_steps=1"]])
+def test_a_last_step_that_diverges_leaves_no_checkpoint(
+    steps: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step and no validation follow that would look at its loss."""
+    last = 0 if steps else 1
+
+    def loss(self: Recognition, *arguments: Any, original: Any = Recognition.loss) -> Any:
+        return original(self, *arguments) * (math.nan if self.global_step == last else 1)
+
+    monkeypatch.setattr(Recognition, "loss", loss)
+    more = ["recipe.epochs=1", "trainer.limit_val_batches=0", *steps]
+    with pytest.raises(DivergedError, match=f"the loss is nan in epoch 1, step {last} "):
+        train([*words, *more], tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.last.exists() and not folder.best.exists() and folder.read_results() is None

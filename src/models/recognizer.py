@@ -166,12 +166,15 @@ class Recognizer(nn.Module):
                 module.to(memory_format=torch.channels_last_3d)
         return self
 
-    def checkpointing(self) -> Self:
-        """Compute the maps inside of blocks again in the backward pass instead of keeping them: same numbers."""
-        for module in self.modules():
-            if isinstance(module, Stage):
-                module.checkpointing = True
-        return self
+    def checkpointing(self) -> bool:
+        """Compute the maps inside of blocks again in the backward pass instead of keeping them: same numbers.
+
+        False where no part of the network can: other libraries' have no `Stage`.
+        """
+        stages = [module for module in self.modules() if isinstance(module, Stage)]
+        for stage in stages:
+            stage.checkpointing = True
+        return bool(stages)
 
     def compile_regions(self, backend: str = "inductor") -> Self:
         """Compile the backbone in place, block by block, for training: same numbers up to rounding.

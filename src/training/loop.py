@@ -154,8 +154,8 @@ def assemble(cfg: DictConfig, initial_weights: bool = True) -> tuple[Recognition
     elif initial_weights and cfg.recipe.batch_norm != "train":
         log.warning("recipe.batch_norm=%s with weights=none: no data has made these statistics", cfg.recipe.batch_norm)
     lay_out(module.recognizer, cfg, device_of(cfg))
-    if cfg.model.checkpointing:
-        module.recognizer.checkpointing()
+    if cfg.model.checkpointing and not module.recognizer.checkpointing():
+        raise UserError("model.checkpointing=true: this network's maps cannot be computed again; leave it out")
     if cfg.trainer.compile:
         module.recognizer.compile_regions()
     return module, data
