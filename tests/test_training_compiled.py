@@ -11,6 +11,7 @@ from src.errors import UserError
 from src.models.recognizer import Recognizer
 
 from tests.conftest import write_video
+from tests.tiny import tiny
 from tests.training_runs import assert_same, cut, outcome, own_videos, train
 
 # Dynamo asks maps for a gradient that they do not keep.
@@ -26,6 +27,13 @@ def words(tmp_path_factory):
     return [*own_videos(root), "recipe.epochs=2", "recipe.batch_size=4"]
 
 
+@pytest.fixture
+def eager(monkeypatch):
+    """A backend that needs no compiler and traces as all backends do."""
+    compile_regions = functools.partialmethod(Recognizer.compile_regions, backend="aot_eager")
+    monkeypatch.setattr(Recognizer, "compile_regions", compile_regions)
+
+
 def assert_close(one, other):
     """Up to what rounding becomes in a few steps."""
     first, second = outcome(one), outcome(other)
@@ -35,11 +43,7 @@ def assert_close(one, other):
     np.testing.assert_allclose(first[1].scores, second[1].scores, atol=0.02)
 
 
-def test_a_compiled_run_is_resumed_and_is_the_one_that_is_not_compiled(words, monkeypatch, tmp_path):
-    # "aot_eager" needs no compiler and traces as all backends do.
-    monkeypatch.setattr(
-        Recognizer, "compile_regions", functools.partialmethod(Recognizer.compile_regions, backend="aot_eager")
-    )
+def test_a_compiled_run_is_resumed_and_is_the_one_that_is_not_compiled(words, eager, monkeypatch, tmp_path):
     fast = [*words, "trainer.compile=true", "model.checkpointing=true"]
     whole, _ = train(fast, tmp_path / "whole")
     with cut(monkeypatch, epoch=1, step=1):
@@ -48,6 +52,21 @@ def test_a_compiled_run_is_resumed_and_is_the_one_that_is_not_compiled(words, mo
     plain, _ = train(words, tmp_path / "plain")
     assert whole.read_run().identity == plain.read_run().identity
     assert_close(plain, whole)
+
+
+def test_averages_of_compiled_networks_are_those_of_others(words, eager, tmp_path):
+    more = [*words, "recipe.ema=0.9", "recipe.epochs=1"]
+    compiled, _ = train([*more, "trainer.compile=true"], tmp_path / "compiled")
+    assert_close(train(more, tmp_path / "plain")[0], compiled)
+
+
+def test_another_librarys_network_is_compiled_and_cannot_compute_maps_again(words, eager, tmp_path):
+    others = [*words, *tiny("mvit_v2_s"), "pooling=average", "recipe.epochs=1", "recipe.batch_size=2"]
+    others = [word for word in others if not word.startswith("data.num_classes")]
+    _, results = train([*others, "trainer.compile=true"], tmp_path / "compiled")
+    assert results.metrics is not None
+    with pytest.raises(UserError, match=r"model\.checkpointing=true: this network's maps cannot be computed again"):
+        train([*others, "model.checkpointing=true"], tmp_path / "refused")
 
 
 @pytest.mark.slow
