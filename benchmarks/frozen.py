@@ -201,8 +201,8 @@ def report(part: str, rows: list[list[str]]) -> None:
     values: dict[str, Any] = {"machine": machine("torch", "pytorch-lightning"), "parts": {**kept, part: rows}}
     notes = (
         "Filling: I3D, 64 frames of 224×224, beside a plain loop over recognizer.features, medians of "
-        f"{ROUNDS} in turn, the decoding process's start (5 s of a core) included. Heads and tables: whole commands on tokens 8 × 1024 of 3570 training videos × 4 clips and "
-        f"1530 test videos × {VIEWS} views, {' '.join(LARGE)}."
+        f"{ROUNDS} in turn, the decoding process's start (5 s of a core) included. Heads and tables: whole commands on "
+        f"tokens 8 × 1024 of 3570 training videos × 4 clips and 1530 test videos × {VIEWS} views, {' '.join(LARGE)}."
     )
     every = [row for one in values["parts"].values() for row in one]
     save("frozen", "Frozen features", ["what", "without", "with", "ratio", ""], every, values, notes)
