@@ -11,7 +11,9 @@ gradients let go. Every way has a process of its own, so that its settings do no
                   backbone compiled (on a GPU, trainer.compile=true)
 
 Shares of the matrix peak are those of a large product of matrices of the same precision, measured in the same run; a
-step counts as three forward passes. BERT's share is that of its forward and backward pass. Random weights and clips.
+step counts as three forward passes. Convolutions of a CPU may pass 100 %: its library multiplies such matrices by other
+kernels, which are slower on some processors. BERT's share is that of its forward and backward pass. Weights and clips
+are random.
 
 python -m benchmarks.step [NETWORK ...]: all of them by default; r2plus1d_memory is R(2+1)D-34 with model.checkpointing.
 """
@@ -368,7 +370,8 @@ def report(values: dict[str, Any]) -> None:
         rows(values),
         values,
         f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size (R(2+1)D on a CPU: 32), "
-        f"batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most.",
+        f"batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most. "
+        "The peak is that of a large matrix product, which a CPU's convolutions may pass.",
         on=DEVICE.type,
     )
 
