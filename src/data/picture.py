@@ -80,11 +80,13 @@ class Scaler:
         )
         across = _chroma_place(8 // frame.format.chroma_width(8), left)
         down = _chroma_place(8 // frame.format.chroma_height(8), top)
+        # FFmpeg's shortcut for boxes that keep their size leaves the last columns black unless 16 divides the width.
+        flags = "bilinear" if (width, height) != (right - left, bottom - top) else "bilinear+accurate_rnd"
         self._sink = graph.add("buffersink")
         graph.link_nodes(
             self._source,
             graph.add("crop", f"{right - left}:{bottom - top}:{left}:{top}:exact=1"),
-            graph.add("scale", f"{width}:{height}:flags=bilinear:in_h_chr_pos={across}:in_v_chr_pos={down}"),
+            graph.add("scale", f"{width}:{height}:flags={flags}:in_h_chr_pos={across}:in_v_chr_pos={down}"),
             graph.add("format", "gbrp"),
             self._sink,
         ).configure()

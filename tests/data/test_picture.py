@@ -244,3 +244,13 @@ def count_decoded(reader) -> list[int]:
 
     reader._next = counted
     return given
+
+
+@pytest.mark.parametrize("width", [18, 24, 40, 50, 56, 64])
+def test_a_box_of_the_same_size_is_whole(width, tmp_path):
+    """The last columns too, in whatever way FFmpeg converts colours that need no resizing."""
+    path = str(write_video(tmp_path / "clip.mp4", 2, (72, 48), g="8", bf="0"))
+    with open_video(path) as reader:
+        expected = reader.frames([0])[0][:40, :width].astype(int)
+        found = reader.cut([0], Box(0, 0, width, 40), (width, 40))[:, 0].transpose(1, 2, 0).astype(int)
+    assert np.abs(found - expected)[:, -8:].mean() < 16 and found[:, -8:].any(axis=(0, 2)).all()
