@@ -17,7 +17,7 @@ from src.config import ROOT
 ROUNDS = 3
 RUNS, EPOCHS = 4, 5
 SWEEP = ["-m", f"seed={','.join(str(seed) for seed in range(RUNS))}", "model=tiny", "pooling=bert", "logger=csv"]
-SWEEP += [f"recipe.epochs={EPOCHS}", "data.workers=1"]
+SWEEP += [f"recipe.epochs={EPOCHS}"]
 WAYS = {"one after the other": [], "two at a time": ["hydra/launcher=parallel", "hydra.launcher.n_jobs=2"]}
 
 

@@ -1,4 +1,4 @@
-"""TV-L1 flow with OpenCV on one core, with PyTorch on one core, and with PyTorch on a GPU, of the same frames.
+"""TV-L1 flow of the same frames with OpenCV and PyTorch on one core, pair by pair in turn, and with PyTorch on a GPU.
 
 Frames are those of UCF101 where LATE_SAMPLE_CLIPS names its folder, else pictures that move. Warp error is the mean
 grey-level difference after the second frame is brought back along the flow. Needs PyTorch, NumPy and OpenCV alone, and
@@ -8,7 +8,8 @@ says what it could not run.
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -85,32 +86,48 @@ def warp_error(frames: list[tuple[Gray, Gray]], flow: Flow) -> float:
     return float(np.mean(errors))
 
 
-def with_opencv(frames: list[tuple[Gray, Gray]], settings: dict[str, Any]) -> tuple[Flow, list[float]]:
-    """Flow N, H, W, 2, and seconds of each pair."""
+Way = Callable[[Sequence[tuple[Gray, Gray]]], Flow]
+
+
+def opencv(settings: dict[str, Any]) -> Way:
+    """OpenCV's flow of pairs, one by one."""
     optflow: Any = cv2.optflow
     made = optflow.DualTVL1OpticalFlow_create(**settings)
-    results = [timed(lambda first=first, second=second: made.calc(first, second, None)) for first, second in frames]
-    return np.stack([flow for flow, _ in results]), [seconds for _, seconds in results]
+    return lambda chunk: np.stack([np.asarray(made.calc(first, second, None), np.float32) for first, second in chunk])
 
 
-def with_pytorch(
-    frames: list[tuple[Gray, Gray]], settings: dict[str, Any], device: str, batch: int, how: How
-) -> tuple[Flow, list[float]]:
-    """Flow N, H, W, 2, and seconds a pair of each batch, copies to and from the device included.
-
-    On a GPU the pairs are repeated until they fill the batch.
-    """
+def pytorch(settings: dict[str, Any], device: str, how: How) -> Way:
+    """PyTorch's flow of pairs together, copies to and from the device included."""
     chosen = settings_of(settings)
 
-    def make(start: int, count: int) -> Flow:
-        chunk = [frames[(start + i) % len(frames)] for i in range(count)]
+    def make(chunk: Sequence[tuple[Gray, Gray]]) -> Flow:
         first, second = (torch.from_numpy(np.stack(side)).to(device) for side in zip(*chunk, strict=True))
         return tvl1(first, second, chosen, how).permute(0, 2, 3, 1).cpu().numpy()
 
-    if device == "cuda":
-        make(0, batch)  # compiles, and takes its memory
+    return make
+
+
+def in_turn(ways: dict[str, Way], frames: list[tuple[Gray, Gray]]) -> dict[str, tuple[Flow, list[float]]]:
+    """Flow N, H, W, 2 and the seconds of each pair, by way; every pair goes all ways before the next."""
+    taken: dict[str, list[tuple[Flow, float]]] = {name: [] for name in ways}
+    for number, pair in enumerate(frames):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            taken[name].append(timed(partial(ways[name], [pair])))
+    return {
+        name: (np.concatenate([flow for flow, _ in results]), [seconds for _, seconds in results])
+        for name, results in taken.items()
+    }
+
+
+def in_batches(way: Way, frames: list[tuple[Gray, Gray]], batch: int) -> tuple[Flow, list[float]]:
+    """Flow N, H, W, 2, and seconds a pair of each batch; the pairs are repeated until they fill it."""
+
+    def chunk(start: int) -> list[tuple[Gray, Gray]]:
+        return [frames[(start + i) % len(frames)] for i in range(batch)]
+
+    way(chunk(0))  # compiles, and takes its memory
     starts = range(0, max(len(frames), 3 * batch), batch)
-    results = [timed(lambda start=start: make(start, batch)) for start in starts]
+    results = [timed(partial(way, chunk(start))) for start in starts]
     flow = np.concatenate([flow for flow, _ in results])[: len(frames)]
     return flow, [seconds / batch for _, seconds in results]
 
@@ -151,14 +168,15 @@ class Table:
 
 
 def measure(table: Table, frames: list[tuple[Gray, Gray]]) -> Iterator[None]:
-    """All ways to make one preset's flow, one by one."""
+    """All ways to make one preset's flow: those of one core in turn, then a GPU's one by one."""
     settings = settings_from(table.preset)
+    ways = {"PyTorch, one core": pytorch(settings, "cpu", How())}
     if hasattr(cv2, "optflow"):
-        table.add("OpenCV, one core", *with_opencv(frames, settings))
+        ways = {"OpenCV, one core": opencv(settings), **ways}
     else:
         table.missing("OpenCV, one core", "cv2.optflow is in opencv-contrib-python-headless alone")
-    yield
-    table.add("PyTorch, one core", *with_pytorch(frames, settings, "cpu", 1, How()))
+    for name, (flow, seconds) in in_turn(ways, frames).items():
+        table.add(name, flow, seconds)
     if not torch.cuda.is_available():
         table.missing("PyTorch, GPU", "no GPU")
     yield
@@ -168,7 +186,7 @@ def measure(table: Table, frames: list[tuple[Gray, Gray]]) -> Iterator[None]:
         for batch in batches:
             name = f"PyTorch, GPU, {batch} pairs, {how_name}"
             try:
-                table.add(name, *with_pytorch(frames, settings, "cuda", batch, how))
+                table.add(name, *in_batches(pytorch(settings, "cuda", how), frames, batch))
             except Exception as error:  # a way that this machine cannot go is a result too
                 table.missing(name, f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
             yield

@@ -1,6 +1,8 @@
 """Joblib's launcher, whose workers end with the command."""
 
 import contextlib
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
@@ -19,3 +21,16 @@ class ParallelLauncher(Base):
         from src.signals import serve_parent  # here: Hydra 1.4 takes no functions from a configuration
 
         super().__init__(**options, initializer=serve_parent)
+        self.at_a_time = options["n_jobs"]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+        """Run the jobs; each is told how many there are at a time, to share the cores with them."""
+        from joblib import effective_n_jobs
+        from src.build.devices import JOBS
+
+        jobs = min(effective_n_jobs(self.at_a_time), len(job_overrides))
+        os.environ[JOBS] = str(max(1, jobs))
+        try:
+            return super().launch(job_overrides, initial_job_idx)
+        finally:
+            del os.environ[JOBS]

@@ -347,7 +347,7 @@ NO_EFFECT = {  # where, how fast or how loudly the same run is made; and what on
     "trainer.num_sanity_val_steps": whole(0),
     "data.root": optional(PATH),
     "data.decoder": one_of("pyav", "decord"),
-    "data.workers": WORKERS,
+    "data.workers": optional(WORKERS),
     "data.allow_overlap": FLAG,
     "data.check_counts": FLAG,
     "data.csv": optional(PATH),

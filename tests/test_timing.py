@@ -24,6 +24,7 @@ class Epochs:
         self.text, self.now = io.StringIO(), 100.0
         monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+        monkeypatch.setenv("LATE_CORES", str(8 // ranks))
         self.throughput = Throughput(Console(file=self.text, width=300), workers)
         self.trainer: Any = SimpleNamespace(world_size=ranks, num_devices=ranks, is_global_zero=True)
         self.logged: dict[str, float] = {}
@@ -62,6 +63,10 @@ def test_a_loader_that_is_the_bottleneck_is_named_once(monkeypatch: pytest.Monke
 
 def test_where_every_core_decodes_the_videos_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "store the videos smaller" in Epochs(monkeypatch, workers=8).run(20, 0.75, 0.25)
+
+
+def test_a_single_core_that_decodes_between_the_steps_gets_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "store the videos smaller" in Epochs(monkeypatch, workers=0, ranks=8).run(20, 0.75, 0.25)
 
 
 def test_an_epoch_without_a_step_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:

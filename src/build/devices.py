@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 GPUS = ("gpu", "cuda", "mps")
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 MOST_ON_CPU = max(8, os.cpu_count() or 1)  # ranks; each holds a network and its batches in memory
+JOBS = "LATE_JOBS"  # variable: how many runs there are at a time on this machine
+SHARE = "LATE_CORES"  # variable: how many cores a run among others, or a rank, has
+CPU_WORKERS, GPU_WORKERS = 2, 8  # processes that decode for a network on a CPU and on a GPU, at most, unless told
 
 
 def cores() -> int:
@@ -24,6 +27,27 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """How many cores this run, or this rank of it, has for itself."""
+    given = os.environ.get(SHARE, "")
+    if given.isdecimal():
+        return max(1, int(given))
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")  # torchrun's
+    return max(1, cores() // max(1, int(ranks))) if ranks.isdecimal() else cores()
+
+
+def workers(cfg: DictConfig) -> int:
+    """How many processes decode for this run, or rank: data.workers, by default what its cores can bear.
+
+    A GPU waits for clips unless several processes decode. A network on the CPU needs the cores itself: with a single
+    one it decodes between its steps, because another process would only take turns with it.
+    """
+    if cfg.data.workers is not None:
+        return int(cfg.data.workers)
+    others = own_cores() - 1
+    return min(max(1, others), GPU_WORKERS) if device_of(cfg).type == "cuda" else min(others, CPU_WORKERS)
 
 
 def check_devices(cfg: DictConfig) -> None:

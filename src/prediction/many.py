@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from src.batch import views_of
 from src.build.data import clip_count
+from src.build.devices import workers as decoding_workers
 from src.data.annotations import Video
 from src.data.dataset import Item, Source, TestViews
 from src.data.flow import is_flow_video
@@ -114,7 +115,7 @@ def loader(network: Network, paths: Sequence[str]) -> Loader:
         on_error="skip",
     )
     groups = -(-len(paths) // cfg.test.view_batch)
-    workers = min(cfg.data.workers, groups) if len(paths) > 1 else 0  # one video is there before a worker is
+    workers = min(decoding_workers(cfg), groups) if len(paths) > 1 else 0  # one video is there before a worker is
     return Loader(views, batch_size=None, collate_fn=packed, **worker_options(workers, cfg.seed))
 
 

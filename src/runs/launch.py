@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.build.devices import cores
+from src.build.devices import JOBS, SHARE, cores
 from src.errors import UsageError, UserError
 from src.runs import processes
 from src.runs.folder import RunFolder
@@ -109,7 +109,8 @@ def sharing_cores(ranks: int) -> dict[str, str]:
     """Variables with which a run's ranks, and runs side by side, share the machine's cores and do not fight for them.
 
     Each computes on as many threads as it has cores, and threads that wait do not spin. What the user has set stays.
-    The parallel launcher has divided the cores by its number of jobs already, in OMP_NUM_THREADS of each job.
+    The parallel launcher says how many jobs there are at a time; joblib has divided the cores by them already, in
+    OMP_NUM_THREADS of each.
     """
     among_others = _works_for_a_pool()
     if ranks == 1 and not among_others:
@@ -117,7 +118,12 @@ def sharing_cores(ranks: int) -> dict[str, str]:
     given = os.environ.get("OMP_NUM_THREADS", "")
     mine = int(given) if given.isdecimal() and among_others else cores()
     threads = given if given and not among_others else str(max(1, mine // ranks))
-    return {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    jobs = os.environ.get(JOBS, "1") if among_others else "1"
+    return {
+        "OMP_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        SHARE: str(max(1, cores() // (ranks * int(jobs)))),
+    }
 
 
 if TYPE_CHECKING or sys.platform.startswith("linux"):

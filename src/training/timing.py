@@ -11,7 +11,7 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from src import files
-from src.build.devices import cores
+from src.build.devices import own_cores
 from src.text import first_line, printable
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,10 @@ class Throughput(Callback):
         if share < TOO_LONG:
             return
         self.told = True
-        mine = cores() // min(trainer.world_size, trainer.num_devices)
+        mine = own_cores()
         advice = (
             f"give data.workers={mine} instead of {self.workers}"
-            if mine > self.workers
+            if mine > max(1, self.workers)
             else "every core decodes already: store the videos smaller (a short side of 256 pixels is enough)"
         )
         self.console.print(f"note: training waited for clips {share:.0%} of its time; {advice}")
