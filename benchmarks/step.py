@@ -15,7 +15,8 @@ step counts as three forward passes. Convolutions of a CPU may pass 100 %: its l
 kernels, which are slower on some processors. BERT's share is that of its forward and backward pass. Weights and clips
 are random.
 
-python -m benchmarks.step [NETWORK ...]: all of them by default; r2plus1d_memory is R(2+1)D-34 with model.checkpointing.
+python -m benchmarks.step [NETWORK ...]: all of them by default; r2plus1d_memory is R(2+1)D-34 with model.checkpointing
+and a batch of eight.
 """
 
 import math
@@ -76,12 +77,18 @@ ON = {
 
 @dataclass(frozen=True)
 class Network:
-    """A network, its clips, and how many of them a step takes on a GPU; on a CPU it is one."""
+    """A network, its clips, and how many of them a step takes."""
 
     model: str
     frames: int
-    batch: int
+    on_gpu: int
     pooling: str = "bert"
+    on_cpu: int = 1
+
+    @property
+    def batch(self) -> int:
+        """Clips of a step on this device."""
+        return self.on_gpu if ON_GPU else self.on_cpu
 
     @property
     def overrides(self) -> list[str]:
@@ -93,7 +100,7 @@ NETWORKS = {
     "resnext101": Network("resnext101", 64, 32),
     "r2plus1d": Network("r2plus1d", 64 if ON_GPU else 32, 16),
     "slowfast": Network("slowfast", 64, 32, "bert_late_fusion"),
-    "r2plus1d_memory": Network("r2plus1d", 64, 8),
+    "r2plus1d_memory": Network("r2plus1d", 64, 8, on_cpu=8),
     "i3d": Network("i3d", 64, 16),
 }
 
@@ -101,7 +108,7 @@ NETWORKS = {
 def ways(name: str) -> dict[str, Way]:
     """The ways to train a network on this machine."""
     if name == "r2plus1d_memory":
-        return {"ours, checkpointing": replace(BF16, checkpointing=True)} if ON_GPU else {}
+        return {"ours, checkpointing": replace(BF16, checkpointing=True)}
     return ON[DEVICE.type]
 
 
@@ -119,7 +126,7 @@ class Trainer:
         self.recognizer = self._recognizer().to(DEVICE).train()
         fused = {"fused": True} if way.ours else {}
         self.optimizer = torch.optim.AdamW(self.recognizer.parameters(), lr=1e-5, weight_decay=1e-3, **fused)
-        self.batch = network.batch if ON_GPU else 1
+        self.batch = network.batch
         side = self.cfg.model.clip.crop
         shape = (self.batch, 3, network.frames, side, side)  # N C T H W
         clip = torch.randint(0, 256, shape, dtype=torch.uint8) if way.ours else torch.randn(shape)
@@ -329,7 +336,7 @@ def measure(name: str) -> dict[str, Any]:
     answers = {}
     for title, process in processes.items():
         answers[title] = {"seconds": process.seconds, "failure": process.failure, **process.found}
-    return {"batch": network.batch if ON_GPU else 1, "frames": network.frames, "macs": macs, "ways": answers}
+    return {"batch": network.batch, "frames": network.frames, "macs": macs, "ways": answers}
 
 
 def rows(values: dict[str, Any]) -> list[list[str]]:
@@ -369,7 +376,7 @@ def report(values: dict[str, Any]) -> None:
         ],
         rows(values),
         values,
-        f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size (R(2+1)D on a CPU: 32), "
+        f"Medians of {ROUNDS} turns, {STEPS} step(s) each; clips of 64 frames at full size (r2plus1d on a CPU: 32), "
         f"batches: {batches}. Memory: {'allocated on the GPU' if ON_GPU else 'of the whole process'}, at most. "
         "The peak is that of a large matrix product, which a CPU's convolutions may pass.",
         on=DEVICE.type,
@@ -386,9 +393,8 @@ def main() -> None:
         values["machine"]["cudnn"] = torch.backends.cudnn.version()
     values["networks"] = today(f"step_{DEVICE.type}").get("networks", {})
     for name in sys.argv[1:] or NETWORKS:
-        if ways(name):
-            values["networks"][name] = measure(name)
-            report(values)  # after each, so that nothing is lost where time runs out
+        values["networks"][name] = measure(name)
+        report(values)  # after each, so that nothing is lost where time runs out
 
 
 if __name__ == "__main__":
