@@ -19,7 +19,7 @@ $(READY): requirements.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	touch $(READY)
 
-demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (4 min)
+demo: $(READY) ## train average pooling and BERT on the embedded data, compare them, draw a picture (3 min)
 	$(BIN)/python -m src.demo
 
 web: $(READY) ## a page in the browser, for this machine alone: drop a video, see its classes, when and why

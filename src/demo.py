@@ -15,7 +15,7 @@ COMMAND = Command(
         "Train average pooling and BERT on the embedded data, all else equal; print a table and write a picture. The\n"
         "classes come in pairs that differ only in the order of two motions, which average pooling cannot tell."
     ),
-    overrides="Options are those of src.train, and go to both runs; without any it takes 4 minutes on two cores.",
+    overrides="Options are those of src.train, and go to both runs; without any it takes 2 minutes on two cores.",
     examples=("demo", "demo recipe.epochs=5 seed=1"),
 )
 

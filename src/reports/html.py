@@ -65,7 +65,8 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _key(index: int) -> str:
-    return f'<span class="key" style="background:var(--c{index % charts.COLOURS})"></span>'
+    """A piece of a row's line, dashed as in the curves."""
+    return f'<svg class="key" viewBox="0 0 18 3"><path style="{charts.colour(index)}" d="M0 1.5H18"/></svg>'
 
 
 def _dots(report: Report) -> str:

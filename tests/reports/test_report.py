@@ -89,7 +89,7 @@ def test_the_page_needs_nothing_else_and_links_to_the_configurations(sweep: None
     assert len(page.addresses) == 5
     assert all((path.parent / address).resolve().is_file() for address in page.addresses)
     assert "<b>50" not in text
-    assert page.tags.count("svg") == 1 + 4 + 2  # dots, four curves, a confusion matrix a row
+    assert text.count('role="img"') == 1 + 4 + 2  # dots, four curves, a confusion matrix a row
 
 
 def test_latex_and_markdown_escape_what_they_must(sweep: None, capsys: pytest.CaptureFixture[str]) -> None:
