@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from src.data.annotations import Lists, Video
-from src.data.published import check_count, check_once, check_present, first_of, holding, read_json
+from src.data.annotations import Lists
+from src.data.published import check_count, check_once, first_of, read_json, videos_by_side
 from src.errors import UserError
 
 PUBLISHED = {"train": 15_027, "test": 1_970}  # videos
@@ -34,15 +34,13 @@ def diving48(root: str, check_counts: bool = True, name: str = "diving48") -> Li
         check_count(str(file), len(classes), CLASSES, "classes")
         for side, published in PUBLISHED.items():
             check_count(str(files[side]), len(rows[side]), published, "videos")
-    first = next((video for side in rows.values() for video, _ in side), "")
-    base, ending = holding(root, first, VIDEOS, ENDINGS)
-    videos: dict[str, list[Video]] = {side: [] for side in PUBLISHED}
-    for side, listed in rows.items():
-        for video, label in listed:
-            source = video.rpartition("_")[0] or video  # <competition video>_<number>
-            videos[side].append(Video(str(base / f"{video}{ending}"), label, source, f"{video}{ending}"))
-    check_present(base, (video.name for side in videos.values() for video in side), "Diving48")
+    base, videos = videos_by_side(root, rows, VIDEOS, ENDINGS, "Diving48", _competition)
     return Lists(classes, videos["train"], None, videos["test"], str(base), None, name, official=True)
+
+
+def _competition(video: str) -> str:
+    """Which recording a dive is of: names are `<recording>_<number>`."""
+    return video.rpartition("_")[0] or video
 
 
 def _classes(file: Path) -> list[str]:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from src.data.annotations import Lists, Video
+from src.data.annotations import Lists
 from src.data.list_text import numbered_lines
-from src.data.published import check_count, check_once, check_present, first_of, holding
+from src.data.published import check_count, check_once, first_of, videos_by_side
 from src.errors import UserError
 from src.text import printable
 
@@ -38,13 +38,7 @@ def jester(root: str, check_counts: bool = True, name: str = "jester") -> Lists:
         check_count(str(file), len(classes), CLASSES, "classes")
         for side, published in PUBLISHED.items():
             check_count(str(_list(root, side)), len(rows[side]), published, "videos")
-    first = next((video for side in rows.values() for video, _ in side), "")
-    base, ending = holding(root, first, VIDEOS, ENDINGS)
-    videos = {
-        side: [Video(str(base / f"{video}{ending}"), label, video, f"{video}{ending}") for video, label in listed]
-        for side, listed in rows.items()
-    }
-    check_present(base, (video.name for side in videos.values() for video in side), "Jester")
+    base, videos = videos_by_side(root, rows, VIDEOS, ENDINGS, "Jester")
     return Lists(classes, videos["train"], None, videos["validation"], str(base), None, name, official=True)
 
 

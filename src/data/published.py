@@ -3,10 +3,11 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from src.data.annotations import Video
 from src.data.list_text import read_list_text
 from src.errors import UserError
 from src.text import first_line, listed, printable
@@ -53,7 +54,37 @@ def first_of(root: str, names: Sequence[str], places: Sequence[str]) -> Path:
     return existing(root, names[0], places) / names[0]
 
 
-def holding(root: str, stem: str, places: Sequence[str], endings: Sequence[str]) -> tuple[Path, str]:
+def videos_by_side(
+    root: str,
+    rows: Mapping[str, Sequence[tuple[str, int]]],
+    places: Sequence[str],
+    endings: Sequence[str],
+    what: str,
+    group: Callable[[str], str] = str,
+) -> tuple[Path, dict[str, list[Video]]]:
+    """The folder of a data set's videos, and the videos of each side of its split.
+
+    Args:
+        rows: side → name without ending, and label, of each video.
+        places: folders under `root` that may hold the videos; all lie in the one that holds the first.
+        endings: that the files may have; all have that of the first.
+        what: the data set's name, in messages.
+        group: name → what videos of one source have in common; by default every video is its own.
+
+    Raises:
+        UserError: videos are missing (it names them).
+    """
+    first = next((name for side in rows.values() for name, _ in side), "")
+    base, ending = _holding(root, first, places, endings)
+    videos = {
+        side: [Video(str(base / f"{name}{ending}"), label, group(name), f"{name}{ending}") for name, label in listed]
+        for side, listed in rows.items()
+    }
+    check_present(base, (video.name for side in videos.values() for video in side), what)
+    return base, videos
+
+
+def _holding(root: str, stem: str, places: Sequence[str], endings: Sequence[str]) -> tuple[Path, str]:
     """The folder among `places` under `root` that holds `stem` with one of the endings, and which; else the first."""
     for place in places:
         for ending in endings:

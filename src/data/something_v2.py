@@ -5,9 +5,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from src.data.annotations import Lists, Video
+from src.data.annotations import Lists
 from src.data.list_text import read_list_text
-from src.data.published import check_count, check_once, check_present, first_of, holding, read_json
+from src.data.published import check_count, check_once, first_of, read_json, videos_by_side
 from src.errors import UserError
 from src.text import printable
 
@@ -44,13 +44,7 @@ def ssv2(root: str, test_on: str = "validation", check_counts: bool = True, name
         check_count(f"{root}: labels.json", len(classes), CLASSES, "classes")
         for side, listed in sides.items():
             check_count(f"{root}: {listed}.json", len(rows[side]), PUBLISHED[listed], "videos")
-    first = next((video for side in rows.values() for video, _ in side), "")
-    base, ending = holding(root, first, VIDEOS, ENDINGS)
-    videos = {
-        side: [Video(str(base / f"{video}{ending}"), label, video, f"{video}{ending}") for video, label in listed]
-        for side, listed in rows.items()
-    }
-    check_present(base, (video.name for side in videos.values() for video in side), "Something-Something V2")
+    base, videos = videos_by_side(root, rows, VIDEOS, ENDINGS, "Something-Something V2")
     return Lists(classes, videos["train"], videos.get("val"), videos["test"], str(base), None, name, official=True)
 
 
