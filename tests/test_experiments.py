@@ -178,8 +178,8 @@ def place(tmp_path_factory):
     for name in ("hmdb51", "ucf101"):
         root = folder / "data" / name
         getattr(lookalikes, name)(root)
-        for video in root.glob("*/*.avi"):
-            fields = np.full((20, 48, 64, 2), 127, np.uint8)
+        for number, video in enumerate(sorted(root.glob("*/*.avi"))):
+            fields = np.full((20, 48, 64, 2), 100 + number, np.uint8)  # no two with the same content
             path = flow_path(root, video.relative_to(root).as_posix())
             path.parent.mkdir(parents=True, exist_ok=True)
             write_video(path, fields, 0)
