@@ -392,7 +392,8 @@ def signalled(root, number, to_all, ready):
     )  # fmt: skip
     while not ready() and process.poll() is None:
         time.sleep(0.01)
-    (os.killpg if to_all else os.kill)(process.pid, number)
+    with contextlib.suppress(ProcessLookupError):  # it has done all it had to
+        (os.killpg if to_all else os.kill)(process.pid, number)
     out, errors = process.communicate(timeout=250)
     deadline = time.monotonic() + 250
     while session(process.pid) and time.monotonic() < deadline:

@@ -85,7 +85,7 @@ def words(tmp_path, monkeypatch):
             lines.append(f"{path},{'ab'[i % 2]},{part}")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     (tmp_path / "conf" / "model").mkdir(parents=True)
-    (tmp_path / "conf" / "model" / "small.yaml").write_text(MODEL)
+    (tmp_path / "conf" / "model" / "small.yaml").write_text(MODEL.replace("toy.Toy", "toy.Staged"))
     monkeypatch.chdir(tmp_path)
     return [
         *(f"--config-dir={tmp_path}/conf", "model=small", "pooling=average", "logger=csv", "recipe.epochs=3"),

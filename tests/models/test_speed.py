@@ -14,6 +14,7 @@ from src.models.backbones.blocks import GroupedConv3d
 from src.models.backbones.stage import Stage
 from torch import nn
 
+from tests.models.toy import Staged
 from tests.tiny import CLASSES, CROP, FRAMES, models, options, tiny
 
 # Dynamo asks maps for a gradient that they do not keep.
@@ -161,3 +162,7 @@ def test_groups_that_are_computed_together_change_nothing(width, groups, merged,
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
     ours.eval()(x)
     assert used == [merged, groups, groups]
+
+
+def test_a_stage_is_compiled_block_by_block_whatever_its_blocks_are() -> None:
+    assert [type(region) for region in Staged((4, 8)).regions()] == [nn.Conv3d, nn.Conv3d]

@@ -2,6 +2,7 @@
 
 import torch
 from src.models.backbones.backbone import Backbone
+from src.models.backbones.stage import Stage
 from torch import Tensor, nn
 
 
@@ -21,3 +22,11 @@ class Toy(Backbone):
 
     def trunk(self, clip: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.relu(conv(clip[:, :, :: 2**i])) for i, conv in enumerate(self.convs))
+
+
+class Staged(Toy):
+    """The same in stages, whose maps can be computed again."""
+
+    def __init__(self, channels: tuple[int, ...] = (16,), in_channels: int = 3) -> None:
+        super().__init__(channels, in_channels)
+        self.convs = nn.ModuleList(Stage(conv) for conv in self.convs)

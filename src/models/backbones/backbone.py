@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
+from src.models.backbones.stage import Stage
+
 
 class Backbone(nn.Module):
     """Maps a normalised clip (N, C, T, H, W) to one feature map (N, Ci, Ti, Hi, Wi) per pathway.
@@ -72,7 +74,8 @@ def stages(stem: nn.Module, later: Sequence[nn.Module]) -> dict[str, list[nn.Mod
 
 def _regions(module: nn.Module) -> Iterator[nn.Module]:
     parts = list(module.children())
-    is_unit = isinstance(module, nn.Sequential) and any(isinstance(part, nn.Conv3d) for part in parts)
+    is_plain = isinstance(module, nn.Sequential) and not isinstance(module, Stage)  # which calls its blocks one by one
+    is_unit = is_plain and any(isinstance(part, nn.Conv3d) for part in parts)
     if isinstance(module, nn.Sequential | nn.ModuleList) and not is_unit:
         for part in parts:
             yield from _regions(part)
