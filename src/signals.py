@@ -49,6 +49,14 @@ class Stopped(BaseException):
         return f"stopped by {self.signal.name}"
 
 
+def stop_behind(error: BaseException) -> Stopped | None:
+    """The stop during whose cleaning up an error came, as where a library is stopped before it is ready for that."""
+    behind = error.__context__
+    while behind is not None and not isinstance(behind, Stopped):
+        behind = behind.__context__
+    return behind
+
+
 Advice = Callable[[signal.Signals], str]
 _advice: list[Advice] = []  # of what is going on, the innermost last
 

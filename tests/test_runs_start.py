@@ -194,3 +194,20 @@ def test_a_full_disk_does_not_hide_why_a_run_failed(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(records, "write", full)
     start._record_failure(RunFolder(tmp_path), UserError("the checkpoint cannot be written"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", [["config.yaml"], ["config.yaml", "run.json"]])
+def test_what_is_killed_while_it_writes_its_record_can_start_again(missing: list[str]) -> None:
+    folder = begin("run_dir=own").folder
+    whole = folder.config.read_text()
+    for name in missing:
+        (folder.path / name).unlink()
+    (folder.path / f".{missing[-1]}.4194304.abcd_123.unfinished").write_text("half")  # of a process that is no more
+    assert begin("run_dir=own").folder.config.read_text() == whole
+    assert {path.name for path in folder.path.iterdir()} <= {"config.yaml", "run.json", ".lock"}
+
+
+def test_a_run_whose_configuration_is_lost_still_goes_on_from_its_last_epoch() -> None:
+    folder = begin("run_dir=own", epochs=2).folder
+    folder.config.unlink()
+    assert begin("run_dir=own").checkpoint == folder.last and folder.config.is_file()

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 from src.config import ROOT
+from src.signals import Stopped
+from src.training.loop import refusals_named
 
 ENDING = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -246,3 +248,15 @@ finish(work)
 def test_ctrl_c_twice_is_one_line() -> None:
     expected = "stopped by SIGINT; the same command continues from here\n"
     assert ended(TWICE, signal.SIGINT) == (130, "", expected)
+
+
+def test_an_error_while_a_stop_is_answered_does_not_hide_it() -> None:
+    """A library that is stopped before it is ready may fail to clean up after itself."""
+    with pytest.raises(Stopped) as caught, refusals_named():
+        try:
+            raise Stopped(signal.SIGINT)
+        except Stopped:
+            raise RuntimeError("not ready")  # noqa: B904 - as Python does it by itself
+    assert caught.value.exit_code == 130
+    with pytest.raises(RuntimeError, match="alone"), refusals_named():
+        raise RuntimeError("alone")

@@ -162,7 +162,8 @@ def test_killed_processes_and_ranks_change_nothing(kind: str, devices: int, vide
                     break
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        assert subprocess.run(command(words, cut_off.path), env=environment).returncode == 0
+        if cut_off.read_results() is None:  # it may have ended before the signal came
+            assert subprocess.run(command(words, cut_off.path), env=environment).returncode == 0
         runs += [calm, cut_off]
     for run in runs[1:]:
         assert_same(run, runs[0])

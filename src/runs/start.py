@@ -64,9 +64,8 @@ def begin(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[Start]:
     try:
         with folder.locked():
             known = _check_owner(folder, record)
-            if known is None:
-                _write_head(cfg, folder, record)
-            elif checkpoint is None and folder.last.is_file():
+            _complete_head(cfg, folder, known, record)
+            if known is not None and checkpoint is None and folder.last.is_file():
                 checkpoint = folder.last
             files.remove_leftovers(folder.path)
             folder.error.unlink(missing_ok=True)
@@ -109,7 +108,9 @@ def _check_owner(folder: RunFolder, record: RunRecord) -> RunRecord | None:
     known = folder.read_run()
     if known is None:
         _check_free(folder.path)
-        if folder.path.is_dir() and {path.name for path in folder.path.iterdir()} - {folder.lock.name}:
+        names = [path.name for path in folder.path.iterdir()] if folder.path.is_dir() else []
+        # A run that was killed while it wrote its record leaves its lock and a temporary file.
+        if any(name != folder.lock.name and not files.LEFTOVER.fullmatch(name) for name in names):
             raise UserError(f"run_dir={folder} is not empty and holds no run; give a new folder")
         return None
     if known.identity != record.identity:
@@ -142,10 +143,16 @@ def _difference(known: RunRecord, wanted: RunRecord) -> str:
     return ", ".join(shown) + (f" and {len(differing) - 2} more" if len(differing) > 2 else "")
 
 
-def _write_head(cfg: DictConfig, folder: RunFolder, record: RunRecord) -> None:
-    """config.yaml and run.json: what is known of a run before it starts."""
-    files.write_text(folder.config, OmegaConf.to_yaml(cfg, resolve=True))
-    records.write(folder.run, record)
+def _complete_head(cfg: DictConfig, folder: RunFolder, known: RunRecord | None, record: RunRecord) -> None:
+    """run.json and config.yaml: what is known of a run before it starts.
+
+    In this order: what is killed in between leaves a folder that is known to be the run's.
+    known: what run.json says, where there is one.
+    """
+    if known is None:
+        records.write(folder.run, record)
+    if known is None or not folder.config.is_file():
+        files.write_text(folder.config, OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def _discard(folder: RunFolder) -> None:
@@ -237,8 +244,7 @@ def run_job(cfg: DictConfig, overrides: Sequence[str]) -> Results | None:
         files.remove_leftovers(folder.path)
         checkpoint = _last(folder)
         try:
-            if _check_owner(folder, record) is None:
-                _write_head(cfg, folder, record)
+            _complete_head(cfg, folder, _check_owner(folder, record), record)
             with interruption.explained(cfg, folder, resumes=True):
                 if ranks.is_rank():
                     launch.run_rank(cfg, folder, checkpoint)

@@ -38,6 +38,7 @@ from src.models.weights.stated import stated as stated_layout
 from src.runs import ranks, records
 from src.runs.folder import RunFolder
 from src.runs.records import Cost, DataRecord, Results, RunRecord
+from src.signals import stop_behind
 from src.training import checkpoints, outputs
 from src.training.callbacks import callbacks
 from src.training.checkpoints import BestAndLast, WholeFileCheckpoints
@@ -311,13 +312,17 @@ def _refused(error: Exception) -> UserError:
 
 @contextmanager
 def refusals_named() -> Iterator[None]:
-    """Within the block what Lightning and PyTorch refuse only once they have started is one line."""
+    """Within the block what Lightning and PyTorch refuse only once they have started is one line; a stop stays one."""
     try:
         with worker_errors_named():
             yield
     except MisconfigurationException as error:
         raise _refused(error) from error
-    except (MemoryError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        if (stopped := stop_behind(error)) is not None:
+            raise stopped from None
+        if not isinstance(error, MemoryError | RuntimeError | ValueError):
+            raise
         mend = next((mend for text, mend in MENDS.items() if text in f"{type(error).__name__}: {error}"), None)
         if mend is None:
             raise
