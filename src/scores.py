@@ -40,16 +40,11 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Write one compressed .npz file, whole or not at all."""
+        arrays: dict[str, Any] = {name: np.asarray(getattr(self, name)) for name in ARRAYS}
+        if self.targets is not None:
+            arrays["targets"] = self.targets
         with files.replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                classes=np.array(self.classes),
-                videos=np.array(self.videos),
-                labels=self.labels,
-                scores=self.scores,
-                views=self.views,
-                **({} if self.targets is None else {"targets": self.targets}),  # type: ignore[arg-type]
-            )
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Scores":

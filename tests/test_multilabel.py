@@ -95,9 +95,11 @@ def test_files_and_sums_keep_all_classes(tmp_path: Path) -> None:
     scores = drawn(5)
     scores.save(tmp_path / "s.npz")
     again = Scores.load(tmp_path / "s.npz")
-    assert again.targets is not None and np.array_equal(again.targets, scores.targets)  # type: ignore[arg-type]
+    assert scores.targets is not None and again.targets is not None
+    assert np.array_equal(again.targets, scores.targets)
     assert again.metrics() == scores.metrics()
-    assert np.array_equal((scores + again).targets, scores.targets)  # type: ignore[arg-type]
+    added = (scores + again).targets
+    assert added is not None and np.array_equal(added, scores.targets)
     other = drawn(5)
     assert other.targets is not None
     other.targets[0, -1] = True
@@ -250,7 +252,7 @@ def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     steps = []
     original = Recognition.training_step
 
-    def step(self: Recognition, batch, index):  # type: ignore[no-untyped-def]
+    def step(self: Recognition, batch: Batch, index: int) -> torch.Tensor:
         """The binary cross-entropy, computed again with the same dropout and from the videos' own labels."""
         torch.manual_seed(index)
         loss = original(self, batch, index)

@@ -1,8 +1,7 @@
 """Runs side by side on one machine: how many cores each has, and how many processes decode for it."""
 
 import os
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -56,7 +55,7 @@ def test_processes_that_decode(
 ) -> None:
     monkeypatch.setenv("LATE_CORES", str(mine))
     monkeypatch.setattr(devices, "device_of", lambda cfg: torch.device(device))
-    assert devices.workers(compose(["model=tiny", "pooling=average", *words])) == processes
+    assert devices.decoding_workers(compose(["model=tiny", "pooling=average", *words])) == processes
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_the_launcher_tells_how_many_jobs_there_are_at_a_time(
 def test_the_launcher_forgets_it_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("joblib")
 
-    def broken(*_: Any) -> SimpleNamespace:
+    def broken(*_: Any) -> NoReturn:
         raise RuntimeError("no")
 
     monkeypatch.setattr(parallel_launcher.Base, "launch", broken)

@@ -255,8 +255,8 @@ def test_an_error_while_a_stop_is_answered_does_not_hide_it() -> None:
     with pytest.raises(Stopped) as caught, refusals_named():
         try:
             raise Stopped(signal.SIGINT)
-        except Stopped:
-            raise RuntimeError("not ready")  # noqa: B904 - as Python does it by itself
+        finally:
+            raise RuntimeError("not ready")
     assert caught.value.exit_code == 130
     with pytest.raises(RuntimeError, match="alone"), refusals_named():
         raise RuntimeError("alone")

@@ -26,7 +26,7 @@ class Epochs:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
         monkeypatch.setenv("LATE_CORES", str(8 // ranks))
         self.throughput = Throughput(Console(file=self.text, width=300), workers)
-        self.trainer: Any = SimpleNamespace(world_size=ranks, num_devices=ranks, is_global_zero=True)
+        self.trainer: Any = SimpleNamespace(world_size=ranks, is_global_zero=True)
         self.logged: dict[str, float] = {}
         self.module: Any = SimpleNamespace(log=lambda name, value, **_: self.logged.update({name: value}))
 

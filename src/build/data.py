@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.build.devices import workers
+from src.build.devices import decoding_workers
 from src.build.instantiate import located
 from src.config import ClipSpec
 from src.data.annotations import Lists, Video, check_trainable
@@ -126,7 +126,7 @@ def _video_data(cfg: DictConfig, lists: Lists, protocol: str) -> "VideoData":
         modality=cfg.modality.name,
         decoder=cfg.data.decoder,
         batch_size=cfg.recipe.batch_size,
-        workers=workers(cfg),
+        workers=decoding_workers(cfg),
         seed=cfg.seed,
         on_error=cfg.data.on_error,
         flip=cfg.data.flip,

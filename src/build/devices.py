@@ -38,7 +38,7 @@ def own_cores() -> int:
     return max(1, cores() // max(1, int(ranks))) if ranks.isdecimal() else cores()
 
 
-def workers(cfg: DictConfig) -> int:
+def decoding_workers(cfg: DictConfig) -> int:
     """How many processes decode for this run, or rank: data.workers, by default what its cores can bear.
 
     A GPU waits for clips unless several processes decode. A network on the CPU needs the cores itself: with a single

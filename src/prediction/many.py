@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from src.batch import views_of
 from src.build.data import clip_count
-from src.build.devices import workers as decoding_workers
+from src.build.devices import decoding_workers
 from src.data.annotations import Video
 from src.data.dataset import Item, Source, TestViews
 from src.data.flow import is_flow_video

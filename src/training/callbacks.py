@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
-from src.build.devices import workers
+from src.build.devices import decoding_workers
 from src.errors import UserError
 from src.runs.folder import RunFolder
 from src.training.averaging import WeightAverage
@@ -122,7 +122,11 @@ def callbacks(
     bar: show progress on the terminal.
     pause: see `BestAndLast`.
     """
-    made: list[Callback] = [SameConfiguration(identity), Throughput(console, workers(cfg)), EpochLines(console)]
+    made: list[Callback] = [
+        SameConfiguration(identity),
+        Throughput(console, decoding_workers(cfg)),
+        EpochLines(console),
+    ]
     if cfg.recipe.ema is not None:
         made.append(WeightAverage(cfg.recipe.ema))
     if cfg.early_stopping is not None:

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -66,7 +66,7 @@ class BestAndLast(Checkpoint):
         self.written = -math.inf  # last.ckpt, on the clock of time.monotonic
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        measured: dict[str, float] = module.val_metrics  # type: ignore[assignment]
+        measured: dict[str, float] = cast(Any, module).val_metrics
         if "val/top1" in measured:
             now = Best(trainer.current_epoch, measured["val/top1"], measured.get("val/map"))
             if self.best is None or _decisive(now) > _decisive(self.best):
