@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule, Trainer
 from src.config import ROOT
 from src.errors import UserError
 from src.runs.folder import RunFolder
@@ -86,6 +87,24 @@ def test_a_run_that_was_cut_off_before_its_test_is_tested(
     with cut_before_the_test(monkeypatch):
         train(words, tmp_path / "run")
     assert_same(train(words, tmp_path / "run")[0], undisturbed["bert"])
+
+
+def test_an_epoch_with_a_checkpoint_is_in_the_curves_on_the_disk(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed there goes on behind it."""
+    original = checkpoints.BestAndLast.on_train_epoch_end
+    folder, seen = RunFolder(tmp_path / "run"), []
+
+    def written(self: checkpoints.BestAndLast, trainer: Trainer, module: LightningModule) -> None:
+        original(self, trainer, module)
+        assert folder.last.is_file()
+        curves = folder.curves()
+        seen.append([sorted(curves[name]) for name in ("train/loss_epoch", "train/top1", "lr", "val/loss", "val/top1")])
+
+    monkeypatch.setattr(checkpoints.BestAndLast, "on_train_epoch_end", written)
+    train(overrides(videos, "average"), folder.path)
+    assert seen == [[[*range(epoch + 1)]] * 5 for epoch in range(3)]
 
 
 def test_without_a_validation_the_last_epoch_is_tested_before_and_after_a_cut(

@@ -43,14 +43,20 @@ class SameConfiguration(Callback):
 
 
 class EpochLines(Callback):
-    """One line an epoch on the terminal or in the log."""
+    """One line an epoch on the terminal or in the log, and one in every logger.
+
+    Lightning would log the epoch after its checkpoint is written: a run that is killed between the two goes on behind
+    an epoch that its curves lack.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.start = 0.0
+        self.rate = 0.0  # that the epoch begins with
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.start = time.perf_counter()
+        self.rate = module.learning_rate  # type: ignore[assignment]
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         # All ranks take part in these two, which bring their numbers together.
@@ -58,11 +64,16 @@ class EpochLines(Callback):
         values = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
+        loss = float(values["train/loss_epoch"])
+        row = {"epoch": trainer.current_epoch, "lr": self.rate, "train/loss_epoch": loss, "train/top1": train_top1}
+        for logger in trainer.loggers:
+            logger.log_metrics(row, trainer.global_step - 1)  # its last step, as Lightning counts
+            logger.save()
         val: dict[str, float] = module.val_metrics  # type: ignore[assignment]
         validation = f"val loss {val['val/loss']:.3f} top1 {val.get('val/top1', 0):.1f} %  " if val else ""
         self.console.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
-            f"train loss {values['train/loss_epoch']:.3f} top1 {train_top1:.1f} %  {validation}"
+            f"train loss {loss:.3f} top1 {train_top1:.1f} %  {validation}"
             f"lr {module.learning_rate:.1e}  {values['clips_per_second']:.1f} clips/s, "
             f"{values['waiting']:.0%} waiting  {time.perf_counter() - self.start:.0f} s"
         )

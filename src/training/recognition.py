@@ -153,7 +153,6 @@ class Recognition(LightningModule):
         self.val_metrics = {}
         self.temperature = None
         self.train_top1.reset()
-        self.log("lr", self.learning_rate, rank_zero_only=True)
 
     @property
     def learning_rate(self) -> float:
@@ -170,7 +169,8 @@ class Recognition(LightningModule):
         self.latest = Arriving(loss), self._place()
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/loss_step", loss, on_step=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/loss_epoch", loss, logger=False, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 
     def targets(self, batch: Batch) -> Tensor:
@@ -228,7 +228,6 @@ class Recognition(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self._check_loss()
-        self.log("train/top1", 100 * self.train_top1.compute(), sync_dist=False)
         self._step_scheduler()
 
     def new_optimizer(self) -> Optimizer:
