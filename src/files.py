@@ -104,7 +104,10 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
 
 
 def process_exists(number: int) -> bool:
-    """Whether a process with this number is running on this machine."""
+    """Whether a process with this number is running on this machine.
+
+    One that has ended is not, although its number is taken until its parent asks (in a container it may stay so).
+    """
     if sys.platform == "win32":  # where os.kill ends what it asks about
         import ctypes
 
@@ -118,7 +121,11 @@ def process_exists(number: int) -> bool:
         return False
     except PermissionError:  # somebody else's
         return True
-    return True
+    try:
+        state = Path(f"/proc/{number}/stat").read_text(**ENCODING).rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended just now, or this system has no /proc
+        return not Path("/proc/self/stat").exists()
+    return state != "Z"
 
 
 def new_folder(parent: Path, name: str) -> Path:

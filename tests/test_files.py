@@ -173,6 +173,17 @@ def test_only_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     assert not folder.exists() and (tmp_path / "mine").is_dir()
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+def test_a_process_that_nobody_has_asked_about_has_ended_all_the_same() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        assert files.process_exists(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not files.process_exists(process.pid)
+    assert files.process_exists(os.getpid()) and not files.process_exists(2**80)
+
+
 def test_what_is_written_now_is_found_by_its_name_once_its_process_is_dead(tmp_path: Path) -> None:
     with files.replacing(tmp_path / "x.json") as file, files.filling(tmp_path / "set.d") as folder:
         for path in (file, folder):
