@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from src.files import write_text
+
 IMPORTED = time.monotonic()  # the same in every process of one server
 
 
@@ -23,10 +25,10 @@ def main(what: str, argument: str = "") -> None:
     if what == "print":
         print(argument)
     if what == "wait":
-        Path(argument).write_text(str(os.getpid()))
+        write_text(Path(argument), str(os.getpid()))  # whole at once: who sees the file may end this process
         time.sleep(600)
     if what == "thread":
         threading.Thread(target=lambda: (time.sleep(0.2), Path(argument).touch())).start()
     if what == "about":
         here = {"environment": dict(os.environ), "folder": str(Path.cwd()), "server": os.getppid()}
-        Path(argument).write_text(json.dumps(here | {"imported": IMPORTED, "path": sys.path}))
+        write_text(Path(argument), json.dumps(here | {"imported": IMPORTED, "path": sys.path}))

@@ -57,7 +57,7 @@ def test_a_killed_process_lets_go_of_its_run(folder: RunFolder) -> None:
     code = (
         f"import time; from pathlib import Path; from src import files; held = files.locked(Path({str(folder.lock)!r}))"
     )
-    code += "; print(held.__enter__(), flush=True); time.sleep(60)"
+    code += "; print(held.__enter__(), flush=True); time.sleep(600)"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
     assert holder.stdout is not None
     assert holder.stdout.readline().strip() == b"True"

@@ -26,18 +26,19 @@ def ended(program: str, *numbers: signal.Signals) -> tuple[int, str, str]:
 
 
 AT_ONCE = """
-import sys, time
+import os, signal, sys, time
+from src import signals
 from src.signals import Stopped, stop_on_signals
+signals.CLEANING_S, signals.LIMIT_S = 200, 220
 try:
     with stop_on_signals():
         try:
             print("now", flush=True)
-            time.sleep(60)
+            time.sleep(600)
         except Exception:
             print("a failure")
         finally:
-            print("now", flush=True)
-            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGTERM)
             print("tidy")
 except Stopped as stopped:
     print(stopped)
@@ -47,7 +48,7 @@ except Stopped as stopped:
 
 @pytest.mark.parametrize("number, code", ENDING)
 def test_a_signal_ends_the_work_once_and_cleaning_up_is_not_disturbed(number, code) -> None:
-    assert ended(AT_ONCE, number, signal.SIGTERM) == (code, f"tidy\nstopped by {number.name}\n", "")
+    assert ended(AT_ONCE, number) == (code, f"tidy\nstopped by {number.name}\n", "")
 
 
 SAFE_POINT = """
@@ -61,7 +62,7 @@ try:
             time.sleep(0.01)
         print("still at work")
         CHECK
-        time.sleep(60)
+        time.sleep(600)
 except Stopped as stopped:
     print(stopped)
     sys.exit(stopped.exit_code)
@@ -70,17 +71,31 @@ except Stopped as stopped:
 
 @pytest.mark.parametrize("number, code", ENDING)
 def test_patient_work_goes_on_to_its_safe_point(number, code) -> None:
-    program = SAFE_POINT.replace("PATIENCE", "50").replace("CHECK", "stop.check()")
+    program = SAFE_POINT.replace("PATIENCE", "200").replace("CHECK", "stop.check()")
     assert ended(program, number) == (code, f"still at work\nstopped by {number.name}\n", "")
 
 
-def test_patience_ends() -> None:
-    program = SAFE_POINT.replace("PATIENCE", "0.2").replace("CHECK", "")
-    assert ended(program, signal.SIGTERM) == (143, "still at work\nstopped by SIGTERM\n", "")
+IMPATIENT = """
+import sys, time
+from src.signals import Stopped, stop_on_signals
+try:
+    with stop_on_signals(patience=0.2):
+        print("now", flush=True)
+        time.sleep(600)
+except Stopped as stopped:
+    print(stopped)
+    sys.exit(stopped.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number, code", ENDING)
+def test_patience_ends(number, code) -> None:
+    exit_code, out, errors = ended(IMPATIENT, number)
+    assert (exit_code, out + errors) == (code, f"stopped by {number.name}\n")
 
 
 def test_a_second_signal_ends_patience() -> None:
-    program = SAFE_POINT.replace("PATIENCE", "50").replace("CHECK", "").replace("still at work", "now")
+    program = SAFE_POINT.replace("PATIENCE", "200").replace("CHECK", "").replace("still at work", "now")
     program = program.replace('print("now")', 'print("now", flush=True)')
     assert ended(program, signal.SIGINT, signal.SIGINT) == (130, "stopped by SIGINT\n", "")
 
@@ -93,7 +108,7 @@ with stop_on_signals():
     child = os.fork()
     if child == 0:
         os.write(tell, b"!")
-        time.sleep(60)
+        time.sleep(600)
     os.read(ready, 1)
     os.kill(child, signal.SIGINT)
     os.kill(child, signal.SIGTERM)
@@ -114,7 +129,7 @@ with signals.stop_on_signals():
     child = os.fork()
     if child == 0:
         os.write(tell, b"!")
-        time.sleep(60)
+        time.sleep(600)
     os.read(ready, 1)
     os.kill(child, signal.SIGTERM)
     os.waitpid(child, 0)
@@ -147,13 +162,13 @@ DEAF = "mutex = ctypes.create_string_buffer(64); [ctypes.CDLL(None).pthread_mute
 
 @pytest.mark.parametrize("number, code", ENDING)
 def test_cleaning_up_that_hangs_is_interrupted(number, code) -> None:
-    program = HANGING.replace("WORK_HERE", "time.sleep(60)").replace("CLEAN_HERE", "time.sleep(60)")
+    program = HANGING.replace("WORK_HERE", "time.sleep(600)").replace("CLEAN_HERE", "time.sleep(600)")
     exit_code, out, errors = ended(program, number)
     assert (exit_code, out + errors) == (code, f"stopped by {number.name}; add more\n")
 
 
 @pytest.mark.parametrize("number, code", ENDING)
-@pytest.mark.parametrize("work, clean", [(DEAF, "pass"), ("time.sleep(60)", DEAF)])
+@pytest.mark.parametrize("work, clean", [(DEAF, "pass"), ("time.sleep(600)", DEAF)])
 def test_work_that_does_not_listen_is_ended(work, clean, number, code) -> None:
     program = HANGING.replace("WORK_HERE", work).replace("CLEAN_HERE", clean)
     exit_code, out, errors = ended(program, number)
@@ -183,7 +198,7 @@ import time
 from src.signals import exit_while_starting
 exit_while_starting()
 print("now", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -215,7 +230,7 @@ from pathlib import Path
 from src.data import workers
 workers.PRELOADED = []
 if __name__ == "__main__":
-    print(list(workers.run_limited(len, ["four"], workers=1, limit_s=60)))
+    print(list(workers.run_limited(len, ["four"], workers=1, limit_s=1000)))
     status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
     print(status.partition("SigBlk:")[2].split()[0])
 """

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -109,15 +108,8 @@ time.sleep(600)
     worker = int(command.stdout.readline())
     command.kill()
     command.wait()
-    while is_running(worker):  # ends, or the test's time is over
+    while files.process_exists(worker):  # ends, or the test's time is over
         time.sleep(0.05)
-
-
-def is_running(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 # Disks

@@ -204,7 +204,7 @@ if len(sys.argv) > 2:
     def slow(path, clip):
         encode(path, clip)
         os.write(1, b"one\\n")  # whole: two threads encode
-        time.sleep(60)
+        time.sleep(600)
     ordered_motions.encode = slow
 made = ordered_motions.lists(sys.argv[1], set_seed=0, train=16, val=8, test=8, frames=26, size=32)
 print(made.root)
