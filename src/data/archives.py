@@ -7,12 +7,10 @@ member is a link, leads out of the folder, or would meet another member or a dif
 and where it unpacks to more than the disk has room for or than videos can be packed.
 """
 
-import ctypes
 import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -20,12 +18,14 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src import files
 from src.data import inventory
 from src.errors import UserError
+from src.signals import end_with_parent
 from src.text import first_line, printable
 
 ENDINGS = (".rar", ".zip")
@@ -33,7 +33,6 @@ DONE = ".unpacked.json"  # archives already unpacked, with size and time of chan
 DEPTH = 2  # archives within archives
 SCRATCH = re.compile(rf"\.unpacking-[a-z0-9_]{{8}}|{files.LEFTOVER.pattern}")  # first: as it was called once
 MOST_GROWTH = 100  # times the archive's size; videos are packed already
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 SMALL = 1 << 30  # bytes that any archive may unpack to
 PATIENCE_S = 1  # seconds between two looks at a running program
 MOST_FILES = 2_000_000  # in one archive; the largest data set has a third of that
@@ -262,7 +261,6 @@ def _listed(unpacker: Unpacker, output: str) -> list[str]:
 def _call(unpacker: Unpacker, words: tuple[str, ...], archive: Path, folder: Path) -> str:
     """Run the program and return what it prints; it is ended when it fills the disk, or with this process."""
     command = [unpacker.program, *(w.format(archive=archive.absolute(), folder=folder) for w in words)]
-    free = shutil.disk_usage(folder).free
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -270,7 +268,7 @@ def _call(unpacker: Unpacker, words: tuple[str, ...], archive: Path, folder: Pat
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if sys.platform == "linux" else None,
     ) as process:
         try:
             while True:
@@ -278,20 +276,27 @@ def _call(unpacker: Unpacker, words: tuple[str, ...], archive: Path, folder: Pat
                     out, errors = process.communicate(timeout=PATIENCE_S)
                     break
                 except subprocess.TimeoutExpired:
-                    _check_growth(archive, free - shutil.disk_usage(folder).free)
+                    _check_growth(archive, _size(folder))
         except BaseException:
             process.kill()
             raise
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, errors)
-    _check_growth(archive, sum(file.lstat().st_size for file in folder.rglob("*")))
+    _check_growth(archive, _size(folder))
     return out
 
 
-def _end_with_parent() -> None:
-    """In a new process, on Linux: be killed when the parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _size(folder: Path) -> int:
+    """Bytes in the files below a folder, also while others write and rename there.
+
+    What the disk has lost says less: others write to it as well.
+    """
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).lstat().st_size
+    return total
 
 
 def _last_line(unpacker: Unpacker, error: subprocess.CalledProcessError) -> str:

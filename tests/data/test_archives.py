@@ -199,19 +199,33 @@ os.chdir(sys.argv[-1])
         ("../x = y.avi", "sys.exit(1)", r"would write to \.\./x = y\.avi"),
         ("a.avi", "sys.exit('two\\nno [/b] \x1b[31mpassword')", r"unrar: no \[/b\] \\x1b\[31mpassword"),
         ("a.avi", "open('a.avi', 'wb').truncate(3 << 20)", "unpacks to"),
+        ("a.avi", "open('a.avi', 'wb').truncate(3 << 20); time.sleep(600)", "unpacks to"),
     ],
 )
 def test_a_program_that_does_what_the_archive_says_is_not_trusted(tmp_path, monkeypatch, names, action, reason):
-    monkeypatch.setattr(archives, "SMALL", 1 << 20)
-    monkeypatch.setattr(archives, "UNPACKERS", UNPACKERS[:1])
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    program = tmp_path / "bin" / "unrar"
-    program.parent.mkdir()
-    program.write_text(FAKE.format(python=sys.executable, names=names, action=action))
-    program.chmod(0o755)
+    fake_unrar(tmp_path / "bin", monkeypatch, names, action)
     with pytest.raises(UserError, match=reason):
         list(unpack([write_rar(tmp_path / "x.rar", {"a.avi": b"1"})], tmp_path / "target"))
     assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_what_others_write_to_the_disk_is_not_the_archives(tmp_path, monkeypatch):
+    other = f"open({str(tmp_path / 'other')!r}, 'wb').write(bytes(3 << 20))"
+    fake_unrar(tmp_path / "bin", monkeypatch, "a.avi", f"open('a.avi', 'w').write('1'); {other}; time.sleep(0.2)")
+    (name,) = unpack([write_rar(tmp_path / "x.rar", {"a.avi": b"1"})], tmp_path / "target")
+    assert (tmp_path / "target" / "a.avi").read_text() == "1", name
+
+
+def fake_unrar(folder, monkeypatch, names, action):
+    """The only program that unpacks: it lists `names` and does what `action` says; an archive may grow to 1 MB."""
+    monkeypatch.setattr(archives, "SMALL", 1 << 20)
+    monkeypatch.setattr(archives, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(archives, "UNPACKERS", UNPACKERS[:1])
+    monkeypatch.setenv("PATH", str(folder))
+    program = folder / "unrar"
+    folder.mkdir()
+    program.write_text(FAKE.format(python=sys.executable, names=names, action=action))
+    program.chmod(0o755)
 
 
 def test_a_missing_unpacker_is_told(tmp_path, monkeypatch):
