@@ -24,12 +24,16 @@ class ParallelLauncher(Base):
         self.at_a_time = options["n_jobs"]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
-        """Run the jobs; each is told how many there are at a time, to share the cores with them."""
+        """Run the jobs; each is told how many there are at a time, to share the cores with them.
+
+        Joblib, which divides the threads by `n_jobs`, hears of no more jobs than there are.
+        """
         from joblib import effective_n_jobs
         from src.build.devices import JOBS
 
-        jobs = min(effective_n_jobs(self.at_a_time), len(job_overrides))
-        os.environ[JOBS] = str(max(1, jobs))
+        jobs = max(1, min(effective_n_jobs(self.at_a_time), len(job_overrides)))
+        self.joblib = {**self.joblib, "n_jobs": jobs}
+        os.environ[JOBS] = str(jobs)
         try:
             return super().launch(job_overrides, initial_job_idx)
         finally:

@@ -75,11 +75,15 @@ def test_the_launcher_tells_how_many_jobs_there_are_at_a_time(
     at_a_time: int, number: int, told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joblib = pytest.importorskip("joblib")
-    seen: list[Any] = []
-    monkeypatch.setattr(parallel_launcher.Base, "launch", lambda *_: seen.append(os.environ["LATE_JOBS"]))
+    seen: list[str] = []
+
+    def launch_jobs(launcher: Any, *_: Any) -> None:
+        seen.extend([os.environ["LATE_JOBS"], str(launcher.joblib["n_jobs"])])
+
+    monkeypatch.setattr(parallel_launcher.Base, "launch", launch_jobs)
     launcher = parallel_launcher.ParallelLauncher(n_jobs=at_a_time)
     launcher.launch([["model=tiny"]] * number, 0)
-    assert seen == [told or str(min(number, joblib.cpu_count()))]
+    assert seen == [told or str(min(number, joblib.cpu_count()))] * 2
     assert "LATE_JOBS" not in os.environ
 
 
