@@ -12,8 +12,8 @@ from src.data.decode import open_video
 from src.data.folder import folder
 from src.errors import UnreadableVideoError, UserError
 
+from tests.bad_input import write_bad_input
 from tests.small_runs import start
-from tests.test_prepare import write_bad_input
 
 
 @pytest.fixture(scope="module")
