@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import os
 import pickle
 import resource
@@ -16,101 +15,18 @@ import pytest
 import torch
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.list_sweeper import _Summing
-from omegaconf import OmegaConf
-from pytorch_lightning.loggers import CSVLogger
 from src import files
 from src.command_line.options import finish
 from src.config import ROOT
 from src.data import workers
 from src.data.decode import open_video
-from src.data.handover import Packing, packed
-from src.data.loader import Loader
 from src.data.probe import probe
 from src.errors import MachineError, ShortageError, UserError
 from src.text import Tolerant
 from src.training import worker
 from src.training.checkpoints import WholeFileCheckpoints
-from src.training.loggers import Guarded, wandb_mode
-from torch.utils.data import Dataset
 
 from tests.conftest import write_video
-
-
-class Numbers(Dataset):
-    """Batches that can be told apart."""
-
-    def __len__(self):
-        return 6
-
-    def __getitem__(self, index):
-        return torch.full((3,), index)
-
-
-def collate(items):
-    return {"clip": torch.stack(items), "label": torch.arange(len(items)), "unreadable": ["a.mp4"]}
-
-
-def loader(data=None, **options):
-    return Loader(data or Numbers(), batch_size=2, collate_fn=Packing(collate), num_workers=2, **options)
-
-
-def no_shared_memory(worker):
-    """What a worker meets where /dev/shm is full."""
-
-    def refuse(tensor):
-        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
-
-    torch.Tensor.share_memory_ = refuse
-
-
-@pytest.mark.parametrize("start", [None, no_shared_memory])
-def test_batches_arrive_whole_with_and_without_shared_memory(start):
-    batches = list(loader(worker_init_fn=start))
-    assert [batch["clip"].tolist() for batch in batches] == [[[i] * 3, [i + 1] * 3] for i in (0, 2, 4)]
-    assert all(batch["label"].tolist() == [0, 1] and batch["unreadable"] == ["a.mp4"] for batch in batches)
-
-
-def test_the_main_process_moves_nothing():
-    batch = collate([torch.zeros(3)])
-    assert packed(batch) is batch
-    assert not batch["clip"].is_shared()
-
-
-class Killed(Numbers):
-    def __getitem__(self, index):
-        if index == 3:
-            os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory is short
-        return super().__getitem__(index)
-
-
-def test_a_killed_worker_is_named_and_nobody_waits_for_it():
-    with pytest.raises(UserError, match=r"data\.workers: a process that reads videos was lost \(DataLoader worker"):
-        list(loader(Killed()))
-
-
-@pytest.mark.slow
-def test_workers_do_not_outlive_a_killed_command(tmp_path):
-    program = """
-import os, time
-import torch
-from torch.utils.data import IterableDataset
-from src.data.loader import Loader, start_worker
-class Endless(IterableDataset):
-    def __iter__(self):
-        while True:
-            yield {"number": torch.tensor(os.getpid())}
-batches = iter(Loader(Endless(), batch_size=None, num_workers=1, worker_init_fn=start_worker))
-print(next(batches)["number"].item(), flush=True)
-time.sleep(600)
-"""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
-    worker = int(command.stdout.readline())
-    command.kill()
-    command.wait()
-    while files.process_exists(worker):  # ends, or the test's time is over
-        time.sleep(0.05)
-
 
 # Disks
 
@@ -321,80 +237,7 @@ def test_looking_at_a_lock_never_refuses_it(tmp_path):
     assert refused == 0
 
 
-# Loggers
-
-
-class Failing(CSVLogger):
-    """A logger in which one method after the other can fail."""
-
-    broken = ""
-
-    def __getattribute__(self, name):
-        if name == object.__getattribute__(self, "broken"):
-            raise OSError(28, "No space left on device")
-        return super().__getattribute__(name)
-
-
-@pytest.mark.parametrize(
-    "method",
-    ["log_metrics", "log_hyperparams", "save", "finalize", "name", "version", "save_dir", "log_dir", "log_graph"],
-)
-def test_a_logger_may_fail_anywhere_and_is_warned_of_once(method, tmp_path, caplog):
-    logger = Failing(tmp_path)
-    guarded = Guarded(logger)
-    logger.broken = method
-    with caplog.at_level(logging.WARNING):
-        for step in range(3):
-            guarded.log_hyperparams({"a": 1})
-            guarded.log_metrics({"loss": 1.0}, step)
-            guarded.save()
-            _ = guarded.name, guarded.version, guarded.save_dir, guarded.log_dir
-            guarded.log_graph(torch.nn.Linear(1, 1))
-            guarded.after_save_checkpoint(None)
-        guarded.finalize("success")
-    assert len(caplog.records) <= 1
-    if method in ("log_metrics", "log_hyperparams", "save", "finalize"):
-        assert "Failing has failed (No space left on device); the run goes on without it" in caplog.text
-
-
-@pytest.mark.parametrize(("word", "mode"), [("nonsense", "offline"), ("disabled", "disabled"), ("offline", "offline")])
-def test_the_mode_of_the_environment_is_taken_or_said_to_be_none(word, mode, monkeypatch, caplog):
-    monkeypatch.setenv("WANDB_MODE", word)
-    assert wandb_mode("auto") == mode
-    assert ("nonsense" in caplog.text) == (word == "nonsense")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"project": "a/b#c"},
-        {"tags": ["x" * 100, ""]},
-        {"entity": "no such/entity"},
-        {"name": "n" * 300},
-        {"group": "g" * 300},
-    ],
-)
-def test_whatever_wandb_refuses_the_run_goes_on(change, tmp_path, monkeypatch):
-    from src.runs.folder import RunFolder
-    from src.training.loggers import close_all, loggers
-
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    options = {
-        "project": "p",
-        "entity": None,
-        "group": None,
-        "job_type": None,
-        "name": None,
-        "tags": [],
-        "mode": "offline",
-    }
-    cfg = OmegaConf.create({"logger": {"wandb": options | change}})
-    made = loggers(cfg, RunFolder(tmp_path), "title")
-    for logger in made:
-        logger.log_metrics({"loss": 1.0}, 0)
-        logger.save()
-    close_all(made)
-    assert (tmp_path / "csv" / "version_0" / "metrics.csv").is_file()
+# Runs of a list
 
 
 def test_runs_of_a_list_that_fail_are_summed_up_in_one_line(capfd):
