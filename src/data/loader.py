@@ -1,6 +1,8 @@
 """Batches out of worker processes: one loader for training, testing and prediction."""
 
+import sys
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -44,4 +46,15 @@ def worker_options(number: int, seed: int) -> dict[str, Any]:
 def start_worker(worker: int) -> None:
     """What a worker does first: obey its parent only, and decode on one thread."""
     serve_parent()
+    sys.excepthook = _say_failure
     torch.set_num_threads(1)  # workers are the parallelism
+
+
+def _say_failure(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what a thread of a worker has failed of, but for a command that ends while a batch is handed over.
+
+    Python's thread that passes shared memory on tells this hook of both.
+    """
+    cut_off = str(error) == "got end of file during message"  # an OSError without a number
+    if not cut_off and not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)

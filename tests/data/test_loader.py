@@ -68,6 +68,33 @@ def test_a_killed_worker_is_named_and_nobody_waits_for_it():
         list(loader(Killed()))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over on POSIX alone")
+def test_a_command_that_ends_while_it_is_handed_a_batch_is_no_failure():
+    """Its worker says nothing of the broken connection."""
+    program = """
+import socket
+from multiprocessing import resource_sharer
+import torch
+from torch.utils.data import Dataset
+from src.data.loader import Loader, worker_options
+class Addresses(Dataset):
+    def __len__(self):
+        return 3
+    def __getitem__(self, index):
+        return {"number": torch.tensor(index), "address": [str(resource_sharer._resource_sharer._address)]}
+for batch in Loader(Addresses(), batch_size=None, **worker_options(1, seed=0)):
+    for words in (b"", b"00"):
+        if batch["address"] != ["None"]:  # of the thread, which starts with the first batch
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(batch["address"][0])
+                connection.sendall(words)
+    print(batch["number"].item(), batch["address"] != ["None"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert done.stdout.splitlines()[::2] == ["0 False", "2 True"]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_command(tmp_path):
     program = """
