@@ -30,8 +30,8 @@ web: $(READY) ## a page in the browser, for this machine alone: drop a video, se
 test: $(READY) ## the tests (at most 12 min on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(READY) ## the tests that take longer: every golden network at full size
-	$(BIN)/python -m pytest -m slow --timeout 1800
+test-slow: $(READY) ## the tests that take longer: golden networks at full size, signals at any moment (35 min)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 1800 -n 2 --dist loadfile
 
 lint: $(READY) ## ruff, mypy, and the directions of imports
 	$(BIN)/ruff check .
