@@ -75,6 +75,11 @@ def advised(advice: Advice) -> Iterator[None]:
         _advice.pop()
 
 
+def advise_from_now_on(advice: Advice) -> None:
+    """Where nothing else is going on, a stop says `advice`: for the end of a command, while libraries tidy up."""
+    _advice.insert(0, advice)
+
+
 class Stop:
     """Whether the process has been asked to end."""
 

@@ -207,6 +207,20 @@ def test_a_command_that_is_starting_ends_without_a_traceback(number, code) -> No
     assert ended(STARTING, number) == (code, "", f"stopped by {number.name}\n")
 
 
+TIDYING_UP = """
+import atexit, os, signal
+from src.command_line.options import finish, start_command
+start_command(lambda: "")
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
+finish(lambda: CODE)
+"""
+
+
+@pytest.mark.parametrize("code, advice", [("0", "all its work is done"), ("1", "the same command continues from here")])
+def test_a_signal_while_libraries_tidy_up_ends_the_command_and_says_what_is_done(code, advice) -> None:
+    assert ended(TIDYING_UP.replace("CODE", code)) == (143, "", f"stopped by SIGTERM; {advice}\n")
+
+
 ENDING_INTERPRETER = """
 import os, signal, sys
 from src.command_line.options import finish, start_command

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from src import files, plugins
 from src.errors import UsageError, UserError
-from src.signals import Stopped, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
+from src.signals import Stopped, advise_from_now_on, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
 from src.text import disk_message, first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
@@ -185,8 +185,10 @@ def finish(task: Callable[[], int | None], continues: str = "the same command co
     LATE_FULL_ERROR=1 asks for the traceback.
     """
     try:
-        with stop_on_signals(), advised(lambda number: continues):
-            code = task()
+        with advised(lambda number: continues):
+            with stop_on_signals():
+                code = task()
+            advise_from_now_on(lambda number: continues if code else "all its work is done")
     except Stopped as stopped:
         leave(stopped)
     except UserError as error:
