@@ -27,6 +27,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CLEANING_S = 4.0  # how long cleaning up may take after a signal
 LIMIT_S = 6.0  # when a process ends that cannot be interrupted
+CONTINUES = "the same command continues from here"  # what most commands say of themselves when they are stopped
 
 
 class Stopped(BaseException):

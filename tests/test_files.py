@@ -173,7 +173,7 @@ def test_only_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     assert not folder.exists() and (tmp_path / "mine").is_dir()
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only /proc tells one that has ended")
 def test_a_process_that_nobody_has_asked_about_has_ended_all_the_same() -> None:
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         assert files.process_exists(process.pid)

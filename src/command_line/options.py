@@ -16,7 +16,15 @@ from pathlib import Path
 
 from src import files, plugins
 from src.errors import UsageError, UserError
-from src.signals import Stopped, advise_from_now_on, advised, exit_while_starting, ignore_from_now_on, stop_on_signals
+from src.signals import (
+    CONTINUES,
+    Stopped,
+    advise_from_now_on,
+    advised,
+    exit_while_starting,
+    ignore_from_now_on,
+    stop_on_signals,
+)
 from src.text import disk_message, first_line, printable, protect_streams
 
 MISSPELT = 0.8  # likeness from which an override is taken for a misspelt option of the command
@@ -179,16 +187,16 @@ def run_command(command: Command, task: Callable[[Arguments], int | None]) -> No
     finish(lambda: task(parse(command, words)))
 
 
-def finish(task: Callable[[], int | None], continues: str = "the same command continues from here") -> None:
+def finish(task: Callable[[], int | None]) -> None:
     """Run `task` and exit with what it returns; errors that a user can fix are one line.
 
     LATE_FULL_ERROR=1 asks for the traceback.
     """
     try:
-        with advised(lambda number: continues):
+        with advised(lambda number: CONTINUES):
             with stop_on_signals():
                 code = task()
-            advise_from_now_on(lambda number: continues if code else "all its work is done")
+            advise_from_now_on(lambda number: CONTINUES if code else "all its work is done")
     except Stopped as stopped:
         leave(stopped)
     except UserError as error:

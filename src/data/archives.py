@@ -259,7 +259,7 @@ def _listed(unpacker: Unpacker, output: str) -> list[str]:
 
 
 def _call(unpacker: Unpacker, words: tuple[str, ...], archive: Path, folder: Path) -> str:
-    """Run the program and return what it prints; it is ended when it fills the disk, or with this process."""
+    """Run the program and return what it prints; it is ended when it unpacks too much, or with this process."""
     command = [unpacker.program, *(w.format(archive=archive.absolute(), folder=folder) for w in words)]
     with subprocess.Popen(
         command,

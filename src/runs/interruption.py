@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from src.runs import ranks
 from src.runs.folder import RunFolder
-from src.signals import advised
+from src.signals import CONTINUES, advised
 from src.text import first_line, printable
 
 PATIENCE_S = 2  # that scontrol is given
@@ -36,7 +36,7 @@ def explained(cfg: DictConfig, folder: RunFolder, *, resumes: bool = False) -> I
 
 def _advice(folder: RunFolder, resumes: bool) -> str:
     if resumes:
-        return "the same command continues from here"
+        return CONTINUES
     if folder.results.is_file():
         return f"the run has finished: {printable(folder)}"
     if not folder.last.is_file():

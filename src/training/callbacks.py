@@ -1,4 +1,7 @@
-"""What happens around the training loop: a line an epoch, a progress bar, early stopping, a check of the ranks."""
+"""What happens around the training loop: a line an epoch, a progress bar, early stopping, a check of the ranks.
+
+A `module: Any` is a Recognition, of whose own attributes Lightning's type knows nothing.
+"""
 
 import math
 import time
@@ -54,13 +57,13 @@ class EpochLines(Callback):
         self.start = 0.0
         self.rate = 0.0  # that the epoch begins with
 
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, module: Any) -> None:
         self.start = time.perf_counter()
-        self.rate = module.learning_rate  # type: ignore[assignment]
+        self.rate = module.learning_rate
 
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
         # All ranks take part in these two, which bring their numbers together.
-        train_top1 = 100 * float(module.train_top1.compute())  # type: ignore[union-attr, operator]
+        train_top1 = 100 * float(module.train_top1.compute())
         values = trainer.callback_metrics
         if not trainer.is_global_zero:
             return
@@ -69,7 +72,7 @@ class EpochLines(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step - 1)  # its last step, as Lightning counts
             logger.save()
-        val: dict[str, float] = module.val_metrics  # type: ignore[assignment]
+        val: dict[str, float] = module.val_metrics
         validation = f"val loss {val['val/loss']:.3f} top1 {val.get('val/top1', 0):.1f} %  " if val else ""
         self.console.print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
@@ -94,8 +97,8 @@ class StopEarly(Callback):
         """A run that was cut off between its last epoch and its test trains no further."""
         self._stop(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        loss = module.val_metrics.get("val/loss")  # type: ignore[union-attr, operator]
+    def on_train_epoch_end(self, trainer: Trainer, module: Any) -> None:
+        loss: float | None = module.val_metrics.get("val/loss")
         if loss is None:
             return
         if loss < self.lowest:

@@ -170,6 +170,7 @@ class Recognition(LightningModule):
         self.log("batch_top1", 100 * self.train_top1(logits, label), logger=False, prog_bar=True)
         size = len(label)
         self.log("train/loss_step", loss, on_step=True, prog_bar=True, batch_size=size, sync_dist=True)
+        # EpochLines gives the epoch's mean to the loggers.
         self.log("train/loss_epoch", loss, logger=False, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 

@@ -68,7 +68,6 @@ def test_a_killed_worker_is_named_and_nobody_waits_for_it():
         list(loader(Killed()))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are handed over on POSIX alone")
 def test_a_command_that_ends_while_it_is_handed_a_batch_is_no_failure():
     """Its worker says nothing of the broken connection."""
     program = """
